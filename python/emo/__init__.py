@@ -1,0 +1,1 @@
+"""Find, measure and steer emotion in language models."""

@@ -1,0 +1,226 @@
+"""Small result files: kind, format version, provenance; written atomically, read by type.
+
+An artifact is one safetensors file (arrays plus a JSON record in its header) or one JSON or
+JSONL file. Nothing in an artifact depends on its own path or on the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo.errors import ArtifactError, DataError, ResourceError
+
+FORMAT_VERSION = 1
+_KEY = "emo"
+
+
+def package_version() -> str:
+    """Version of the installed distribution."""
+    return importlib.metadata.version("emo-circuits")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Arrays with the record of what they are and where they came from.
+
+    Parameters
+    ----------
+    kind : str
+        What this is: ``"directions"``, ``"scores"``, ``"judge"`` ...
+    arrays : mapping of str to array
+        Named arrays.
+    meta : mapping
+        Whatever a reader needs to use the arrays (labels, layers, units).
+    provenance : mapping
+        Model, hashes, options and version the arrays came from.
+    """
+
+    kind: str
+    arrays: Mapping[str, NDArray[Any]]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_artifact(path: Path, artifact: Artifact) -> None:
+    """Write `artifact` to `path`; the file appears whole or not at all.
+
+    Raises
+    ------
+    ResourceError
+        When the disk is full or the folder cannot be written.
+    """
+    from safetensors.numpy import save
+
+    record = {
+        "kind": artifact.kind,
+        "format": FORMAT_VERSION,
+        "version": package_version(),
+        "meta": artifact.meta,
+        "provenance": artifact.provenance,
+    }
+    arrays = {name: np.ascontiguousarray(array) for name, array in artifact.arrays.items()}
+    write_bytes(path, save(arrays, metadata={_KEY: json.dumps(record, sort_keys=True)}))
+
+
+def read_artifact(path: Path, kind: str) -> Artifact:
+    """Read an artifact and check that it is of the wanted `kind`.
+
+    Raises
+    ------
+    ArtifactError
+        When the file is missing, damaged, of another kind or a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise ArtifactError(f"no such file: {path}", hint=f"it should hold {kind}")
+    try:
+        with safe_open(path, framework="numpy") as handle:
+            record = json.loads((handle.metadata() or {}).get(_KEY, "null"))
+            arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise ArtifactError(f"{path} is not a readable {kind} file: {error}") from None
+    if not isinstance(record, dict) or "kind" not in record:
+        raise ArtifactError(f"{path} was not written by emo, so it cannot serve as {kind}")
+    if record["kind"] != kind:
+        raise ArtifactError(f"{path} holds {record['kind']}, but {kind} is needed here")
+    if record["format"] > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format {record['format']}, this version reads up to {FORMAT_VERSION}",
+            hint="upgrade emo-circuits",
+        )
+    return Artifact(kind, arrays, record["meta"], record["provenance"])
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically, with a final newline."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON artifact.
+
+    Raises
+    ------
+    ArtifactError
+        When the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"no such file: {path}", hint=f"it should hold {what}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        raise ArtifactError(f"{path} is not a readable {what} file: {error}") from None
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line, UTF-8, atomically."""
+    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
+    write_bytes(path, "".join(lines).encode())
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number from 1, object) for each line that is not blank.
+
+    Raises
+    ------
+    DataError
+        When the file is missing or unreadable, or a line is not a JSON object in UTF-8; the
+        message names the line.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{path}, line {number}: not UTF-8 ({error.reason})", hint="save the file as UTF-8"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from None
+        if not isinstance(value, dict):
+            raise DataError(f"{path}, line {number}: a JSON object is needed")
+        yield number, value
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all.
+
+    Raises
+    ------
+    ResourceError
+        When the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o666 & ~current_umask())
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+
+
+def current_umask() -> int:
+    """The process's umask (read by setting it and setting it back)."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextlib.contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        raise ResourceError(
+            f"cannot write {path}: {os.strerror(error.errno or 0)}",
+            hint="free some space or choose another folder" if full else None,
+        ) from None
+
+
+def sha256_text(text: str) -> str:
+    """Hex SHA-256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes.
+
+    Raises
+    ------
+    ResourceError
+        When the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ResourceError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None

@@ -1,0 +1,5 @@
+"""Run ``python -m emo.cli``."""
+
+from emo.cli import main
+
+main()
