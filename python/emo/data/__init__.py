@@ -1,0 +1,1 @@
+"""Samples, prompts and the rules that data sets keep."""

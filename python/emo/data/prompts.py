@@ -1,0 +1,185 @@
+"""The one prompt builder of every stage.
+
+A prompt has a system text, which names the emotion or does not, and a user text. It is
+rendered through the tokenizer's chat template when it has one and by a stated fallback format
+otherwise, then tokenised once.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from typing import Any
+
+from emo.artifacts import sha256_text
+from emo.errors import ModelError
+
+EMOTION_SENTENCE = "Always reply in {emotion}."
+LENGTH_SENTENCE = "Keep the reply to at most two sentences."
+FALLBACK = "{system}\n\nUser: {content}\nBot:"
+_PINNED_DATE = datetime.datetime(2024, 7, 26)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered and tokenised prompt, with or without a reply behind it.
+
+    Parameters
+    ----------
+    text : str
+        The rendered text, special tokens included, reply included.
+    ids : tuple of int
+        Token ids, tokenised once.
+    n_prompt : int
+        Tokens of the prompt; the reply's tokens follow from this index on.
+    sha : str
+        Hex SHA-256 of the rendered prompt without the reply.
+    offsets : tuple of (start, end) or None
+        Character range in `text` of each token; None for tokenizers that cannot tell.
+    content_start : int
+        Where the sample's own text begins in `text`; -1 when the template rewrote it.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    n_prompt: int
+    sha: str
+    offsets: tuple[tuple[int, int], ...] | None = None
+    content_start: int = -1
+
+    def tokens_in(self, spans: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+        """Indices of the tokens that overlap `spans` (code points of the sample's text).
+
+        Raises
+        ------
+        ModelError
+            When the tokenizer or the template does not let characters be located.
+        """
+        if self.offsets is None or self.content_start < 0:
+            raise ModelError(
+                "this tokenizer cannot tell which characters a token covers",
+                hint="use a fast tokenizer, or another position than 'span'",
+            )
+        shifted = [(start + self.content_start, end + self.content_start) for start, end in spans]
+        return tuple(
+            index
+            for index, (first, last) in enumerate(self.offsets[: self.n_prompt])
+            if first < last and any(first < end and start < last for start, end in shifted)
+        )
+
+
+def system_text(emotion: str | None) -> str:
+    """Return the system text that names `emotion`, or names none.
+
+    >>> system_text("anger")
+    'Always reply in anger. Keep the reply to at most two sentences.'
+    >>> system_text(None)
+    'Keep the reply to at most two sentences.'
+    """
+    if emotion is None:
+        return LENGTH_SENTENCE
+    return f"{EMOTION_SENTENCE.format(emotion=emotion)} {LENGTH_SENTENCE}"
+
+
+class PromptBuilder:
+    """Build prompts for one tokenizer.
+
+    Parameters
+    ----------
+    tokenizer : transformers tokenizer
+        Its chat template is used when it has one. A template without a system role gets the
+        system text in front of the user text.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._template = getattr(tokenizer, "chat_template", None)
+        self._takes_system = bool(self._template) and self._renders_system()
+        self._bos = self._added_bos()
+
+    @property
+    def template_sha(self) -> str:
+        """Hex SHA-256 of the chat template or of the fallback format, and the system texts."""
+        template = self._template if self._template else FALLBACK
+        return sha256_text("\n".join([str(template), EMOTION_SENTENCE, LENGTH_SENTENCE]))
+
+    def build(self, content: str, emotion: str | None, *, reply: str | None = None) -> Prompt:
+        """Render and tokenise a prompt that asks for a reply to `content`.
+
+        Parameters
+        ----------
+        content : str
+            Scenario and event, or a sentence.
+        emotion : str or None
+            Named in the system text; None names none.
+        reply : str, optional
+            A reply to put behind the prompt. Its tokens are appended, so that the prompt's
+            tokens are the same with and without it.
+        """
+        text = self._render(content, emotion)
+        prompt = self._tokenise(text, content, special=not self._template)
+        if reply is None:
+            return prompt
+        tail = reply if self._template else f" {reply}"
+        added = tuple(self._tokenizer(tail, add_special_tokens=False)["input_ids"])
+        return Prompt(
+            prompt.text + tail, prompt.ids + added, prompt.n_prompt, prompt.sha, prompt.offsets,
+            prompt.content_start,
+        )  # fmt: skip
+
+    def plain(self, text: str) -> Prompt:
+        """Tokenise a labelled sentence as it stands, without instruction or template."""
+        return self._tokenise(text, text, special=True)
+
+    def _render(self, content: str, emotion: str | None) -> str:
+        if not self._template:
+            return FALLBACK.format(system=system_text(emotion), content=content)
+        return self._apply(self._messages(content, system_text(emotion)))
+
+    def _messages(self, content: str, system: str) -> list[dict[str, str]]:
+        if self._takes_system:
+            return [{"role": "system", "content": system}, {"role": "user", "content": content}]
+        return [{"role": "user", "content": f"{system}\n\n{content}"}]
+
+    def _apply(self, messages: list[dict[str, str]]) -> str:
+        rendered = self._tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=True,
+            date_string=_PINNED_DATE.strftime("%d %b %Y"),
+            strftime_now=_PINNED_DATE.strftime,
+        )
+        return str(rendered)
+
+    def _renders_system(self) -> bool:
+        from jinja2 import TemplateError
+
+        probe = "A probe of the system role."
+        try:
+            return probe in self._apply(
+                [{"role": "system", "content": probe}, {"role": "user", "content": "Hello."}]
+            )
+        except TemplateError:
+            return False
+
+    def _added_bos(self) -> int | None:
+        bos = getattr(self._tokenizer, "bos_token_id", None)
+        ids = self._tokenizer("a")["input_ids"]
+        return bos if bos is not None and ids and ids[0] == bos else None
+
+    def _tokenise(self, text: str, content: str, *, special: bool) -> Prompt:
+        fast = bool(getattr(self._tokenizer, "is_fast", False))
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=fast)
+        ids = tuple(int(token) for token in encoded["input_ids"])
+        offsets = [(int(a), int(b)) for a, b in encoded["offset_mapping"]] if fast else None
+        if self._bos is not None and (special or not ids or ids[0] != self._bos):
+            ids = (self._bos, *ids)
+            offsets = None if offsets is None else [(0, 0), *offsets]
+        return Prompt(
+            text=text,
+            ids=ids,
+            n_prompt=len(ids),
+            sha=sha256_text(text),
+            offsets=None if offsets is None else tuple(offsets),
+            content_start=text.rfind(content),
+        )
