@@ -1,0 +1,1 @@
+"""A run folder: stages that resume, settings that are checked; nothing numerical."""

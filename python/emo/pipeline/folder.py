@@ -1,0 +1,114 @@
+"""Stages in a run folder: each is done once, and again only when what it read has changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emo.artifacts import read_json, sha256_file, sha256_text, write_json
+from emo.errors import SettingsError
+
+RECORDS = ".stages"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    Parameters
+    ----------
+    name : str
+        Unique in a run; shown to the user.
+    reads, writes : tuple of str
+        Names of artifacts in the run folder. A folder counts by its `emo-store.json`.
+    work : callable
+        Does the step; called with nothing, writes every artifact of `writes`.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    work: Callable[[], None]
+
+
+def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
+    """Write ``run.json``, or refuse when the folder was begun with other settings.
+
+    Raises
+    ------
+    SettingsError
+        Naming each differing field.
+    """
+    path = folder / "run.json"
+    wanted = json.loads(json.dumps(configuration))
+    if not path.exists():
+        write_json(path, wanted)
+        return
+    found = read_json(path, "run configuration")
+    names = sorted(found.keys() | wanted.keys())
+    changes = [
+        f"{name} was {json.dumps(found.get(name))}, now {json.dumps(wanted.get(name))}"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    ]
+    if changes:
+        raise SettingsError(
+            f"{folder} was begun with other settings: {'; '.join(changes)}",
+            hint="choose another folder with -o, or give the settings it was begun with",
+        )
+
+
+def run_stages(
+    folder: Path, stages: Sequence[Stage], announce: Callable[[str, bool], None]
+) -> dict[str, float]:
+    """Do every stage that is not done yet; returns the seconds each took when it was done.
+
+    Parameters
+    ----------
+    announce : callable
+        Called before each stage with its name and whether it is already done.
+    """
+    seconds: dict[str, float] = {}
+    for stage in stages:
+        record_path = folder / RECORDS / f"{stage.name}.json"
+        inputs = _hashes(folder, stage.reads)
+        record = read_json(record_path, "stage record") if record_path.exists() else None
+        done = record is not None and _is_done(folder, stage, record, inputs)
+        announce(stage.name, done)
+        if record is None or not done:
+            began = time.perf_counter()
+            stage.work()
+            record = {
+                "inputs": inputs,
+                "outputs": _hashes(folder, stage.writes),
+                "seconds": round(time.perf_counter() - began, 2),
+            }
+            write_json(record_path, record)
+        seconds[stage.name] = record["seconds"]
+    return seconds
+
+
+def _is_done(
+    folder: Path, stage: Stage, record: Mapping[str, Any], inputs: Mapping[str, str]
+) -> bool:
+    if record["inputs"] != inputs or not all(_file(folder, n).exists() for n in stage.writes):
+        return False
+    return bool(record["outputs"] == _hashes(folder, stage.writes))
+
+
+def _file(folder: Path, name: str) -> Path:
+    path = folder / name
+    return path / "emo-store.json" if path.suffix == "" else path
+
+
+def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    return {name: sha256_file(_file(folder, name)) for name in names}
+
+
+def configuration_hash(configuration: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of a configuration."""
+    return sha256_text(json.dumps(configuration, sort_keys=True))

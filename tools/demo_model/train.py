@@ -1,0 +1,269 @@
+"""Train the demo model from the corpus of this folder and write `data/demo-model`.
+
+    python tools/demo_model/train.py
+
+The tokenizer (byte-level BPE, 4,096 entries) and the model (Llama architecture, 6 layers of
+width 192 with 8 heads) are trained from nothing. In part of the conversations the system text
+is hidden from the user's and the reply's tokens, so that only the last token of the prompt
+reads it: the emotion must then be carried as a state from there on, instead of being looked up
+at each step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import corpus
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+_ROOT = Path(__file__).resolve().parents[2]
+SPECIAL = ("<pad>", "<s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+PAD, BOS, SYSTEM, USER, ASSISTANT, END = range(len(SPECIAL))
+TEMPLATE = (
+    "<s>{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the trained weights, beside the corpus."""
+
+    conversations: int = 150_000
+    plain_share: float = 0.06
+    hidden_share: float = 0.7
+    user_loss: float = 0.2
+    batch: int = 48
+    matrix_lr: float = 0.02
+    vector_lr: float = 3e-3
+    warmup: int = 60
+    vocab: int = 4096
+    width: int = 192
+    layers: int = 6
+    heads: int = 8
+    mlp: int = 512
+    seed: int = 11
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Example:
+    """Token ids with the ranges of system text and reply (both 0 for a plain text)."""
+
+    ids: list[int]
+    system_end: int
+    prompt_end: int
+    hidden: bool
+
+
+def train_tokenizer(settings: Settings) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE on part of the corpus; digits stand alone."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    rows = corpus.generate(settings.seed, 40_000)
+    texts = (row[part] for row in rows for part in ("system", "user", "reply"))
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", BOS)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="<|end|>"
+    )
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+def encode(rows: Iterator[dict[str, Any]], tokenizer: Any, settings: Settings) -> list[Example]:
+    """Tokenise conversations; a share of the replies stands alone as plain text."""
+    draw = random.Random(settings.seed)
+    rows_list = list(rows)
+    parts = {
+        name: tokenizer([row[name] for row in rows_list], add_special_tokens=False)["input_ids"]
+        for name in ("system", "user", "reply")
+    }
+    examples = []
+    for system, user, reply in zip(parts["system"], parts["user"], parts["reply"], strict=True):
+        if draw.random() < settings.plain_share:
+            examples.append(Example([BOS, *reply, END], 0, 1, hidden=False))
+            continue
+        head = [BOS, SYSTEM, *system, END]
+        prompt = [*head, USER, *user, END, ASSISTANT]
+        hidden = draw.random() < settings.hidden_share
+        examples.append(Example([*prompt, *reply, END], len(head), len(prompt), hidden))
+    return examples
+
+
+def batches(examples: list[Example], size: int, seed: int) -> list[list[Example]]:
+    """Group examples of like length, then shuffle the groups."""
+    draw = random.Random(seed)
+    order = sorted(examples, key=lambda example: (len(example.ids), draw.random()))
+    groups = [order[start : start + size] for start in range(0, len(order), size)]
+    draw.shuffle(groups)
+    return groups
+
+
+def collate(group: list[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ids [b, t], weights of the loss [b, t] and the attention mask [b, 1, t, t]."""
+    longest = max(len(example.ids) for example in group)
+    ids = torch.full((len(group), longest), PAD)
+    weight = torch.zeros(len(group), longest)
+    mask = torch.tril(torch.ones(longest, longest, dtype=torch.bool)).repeat(len(group), 1, 1)
+    for row, example in enumerate(group):
+        n_ids, n_system, n_prompt = len(example.ids), example.system_end, example.prompt_end
+        ids[row, :n_ids] = torch.tensor(example.ids)
+        weight[row, n_system + 1 : n_prompt - 1] = -1
+        weight[row, n_prompt:n_ids] = 1
+        if example.hidden:
+            mask[row, n_system : n_prompt - 1, 1:n_system] = False
+            mask[row, n_prompt:, 1:n_system] = False
+    return ids, weight, mask[:, None]
+
+
+def loss_of(model: Any, group: list[Example], user_loss: float) -> tuple[torch.Tensor, float, int]:
+    """Weighted cross-entropy, the reply's summed loss in nats, and its number of tokens."""
+    ids, weight, mask = collate(group)
+    bias = torch.zeros(mask.shape).masked_fill_(~mask, torch.finfo(torch.float32).min)
+    hidden = model.model(input_ids=ids, attention_mask=bias, use_cache=False).last_hidden_state
+    wanted = weight[:, 1:] != 0
+    logits = model.lm_head(hidden[:, :-1][wanted])
+    losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
+    signs = weight[:, 1:][wanted]
+    scale = torch.where(signs > 0, 1.0, user_loss)
+    reply = losses.detach()[signs > 0]
+    return (losses * scale).sum() / scale.sum(), float(reply.sum()), len(reply)
+
+
+def held_out_loss(model: Any, tokenizer: Any, settings: Settings, n: int = 2000) -> float:
+    """Mean loss of held-out replies in nats per token, nothing hidden."""
+    rows = corpus.generate(settings.seed + 1, n, split="heldout")
+    plain = Settings(**{**asdict(settings), "plain_share": 0.0, "hidden_share": 0.0})
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for group in batches(encode(rows, tokenizer, plain), 64, 0):
+            _, nats, tokens = loss_of(model, group, 0.0)
+            total, count = total + nats, count + tokens
+    return total / count
+
+
+def build_model(settings: Settings) -> LlamaForCausalLM:
+    """Return the untrained model."""
+    torch.manual_seed(settings.seed)
+    config = LlamaConfig(
+        vocab_size=settings.vocab,
+        hidden_size=settings.width,
+        intermediate_size=settings.mlp,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        bos_token_id=BOS,
+        eos_token_id=END,
+    )
+    return LlamaForCausalLM(config)
+
+
+def optimizers(model: Any, settings: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for embeddings and norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        torch.optim.Muon(matrices, lr=settings.matrix_lr, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=settings.vector_lr, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def train(settings: Settings) -> tuple[Any, Any, list[dict[str, float]]]:
+    """Train tokenizer and model; returns them with the loss curve."""
+    torch.set_num_threads(settings.threads)
+    tokenizer = train_tokenizer(settings)
+    model = build_model(settings)
+    rows = corpus.generate(settings.seed, settings.conversations)
+    examples = encode(rows, tokenizer, settings)
+    plan = batches(examples, settings.batch, settings.seed)
+    steps, curve = len(plan), []
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: min((step + 1) / settings.warmup, 1 - step / steps * 0.98),
+        )
+        for optimizer in optimizers(model, settings)
+    ]
+    began, seen, nats, tokens = time.perf_counter(), 0, 0.0, 0
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {steps:,} steps")
+    for step, group in enumerate(plan, 1):
+        loss, batch_nats, batch_tokens = loss_of(model, group, settings.user_loss)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for schedule in schedules:
+            schedule.optimizer.step()
+            schedule.optimizer.zero_grad()
+            schedule.step()
+        seen += sum(len(example.ids) for example in group)
+        nats, tokens = nats + batch_nats, tokens + batch_tokens
+        if step % 50 == 0 or step == steps:
+            curve.append({"step": step, "tokens": seen, "loss": round(nats / tokens, 4)})
+            rate = seen / (time.perf_counter() - began)
+            print(f"step {step}/{steps} loss {nats / tokens:.3f} {rate:,.0f} tokens/s", flush=True)
+            nats, tokens = 0.0, 0
+    return model, tokenizer, curve
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write the model in bf16 with its tokenizer and configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: tensor.to(torch.bfloat16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != "lm_head.weight"
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.dtype = torch.bfloat16
+    model.config.architectures = ["LlamaForCausalLM"]
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def main() -> None:
+    """Train, measure the held-out loss, and write everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--output", type=Path, default=_ROOT / "data" / "demo-model")
+    for name, value in asdict(Settings()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    options = vars(parser.parse_args())
+    folder = options.pop("output")
+    settings = Settings(**options)
+    model, tokenizer, curve = train(settings)
+    save(model, tokenizer, folder)
+    rounded = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    loss = held_out_loss(rounded, tokenizer, settings)
+    record = {"settings": asdict(settings), "held_out_loss": round(loss, 4)}
+    record |= {"held_out_perplexity": round(math.exp(loss), 3), "loss_curve": curve}
+    (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"held-out replies: {loss:.3f} nats/token, perplexity {math.exp(loss):.2f}")
+
+
+if __name__ == "__main__":
+    main()
