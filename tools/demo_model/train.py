@@ -40,11 +40,12 @@ TEMPLATE = (
 class Settings:
     """What decides the trained weights, beside the corpus."""
 
-    conversations: int = 150_000
+    conversations: int = 110_000
     plain_share: float = 0.06
     hidden_share: float = 0.7
+    user_share: float = 0.3
     user_loss: float = 0.2
-    batch: int = 48
+    batch: int = 64
     matrix_lr: float = 0.02
     vector_lr: float = 3e-3
     warmup: int = 60
@@ -59,12 +60,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids with the ranges of system text and reply (both 0 for a plain text)."""
+    """Token ids with the ranges of system text and reply, and what training does with them.
+
+    `hidden`: only the last token of the prompt reads the system text. `user`: the user's text
+    counts in the loss, beside the reply. A plain text has no system text and no prompt.
+    """
 
     ids: list[int]
     system_end: int
     prompt_end: int
-    hidden: bool
+    hidden: bool = False
+    user: bool = False
 
 
 def train_tokenizer(settings: Settings) -> PreTrainedTokenizerFast:
@@ -104,12 +110,15 @@ def encode(rows: Iterator[dict[str, Any]], tokenizer: Any, settings: Settings) -
     examples = []
     for system, user, reply in zip(parts["system"], parts["user"], parts["reply"], strict=True):
         if draw.random() < settings.plain_share:
-            examples.append(Example([BOS, *reply, END], 0, 1, hidden=False))
+            examples.append(Example([BOS, *reply, END], 0, 1))
             continue
         head = [BOS, SYSTEM, *system, END]
         prompt = [*head, USER, *user, END, ASSISTANT]
-        hidden = draw.random() < settings.hidden_share
-        examples.append(Example([*prompt, *reply, END], len(head), len(prompt), hidden))
+        hidden, user = (
+            draw.random() < share for share in (settings.hidden_share, settings.user_share)
+        )
+        ids = [*prompt, *reply, END]
+        examples.append(Example(ids, len(head), len(prompt), hidden, user))
     return examples
 
 
@@ -131,7 +140,8 @@ def collate(group: list[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     for row, example in enumerate(group):
         n_ids, n_system, n_prompt = len(example.ids), example.system_end, example.prompt_end
         ids[row, :n_ids] = torch.tensor(example.ids)
-        weight[row, n_system + 1 : n_prompt - 1] = -1
+        if example.user:
+            weight[row, n_system + 1 : n_prompt - 1] = -1
         weight[row, n_prompt:n_ids] = 1
         if example.hidden:
             mask[row, n_system : n_prompt - 1, 1:n_system] = False
