@@ -188,7 +188,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def current_umask() -> int:
-    """The process's umask (read by setting it and setting it back)."""
+    """Return the process's umask (read by setting it and setting it back)."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

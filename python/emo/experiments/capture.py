@@ -253,7 +253,9 @@ def _finished(writer: StoreWriter, n_shards: int) -> list[int]:
     return [index for index in range(n_shards) if index not in writer.pending]
 
 
-def _joined(parts: Sequence[Captured]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.int64]]]:
+def _joined(
+    parts: Sequence[Captured],
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[np.int64]]]:
     names = parts[0].rows
     rows = {name: np.concatenate([part.rows[name] for part in parts]) for name in names}
     rows = {name: array for name, array in rows.items() if len(array)}
