@@ -1,0 +1,303 @@
+"""Contributions of neurons and heads to each emotion's direction.
+
+With v the direction and W the output projection of a sublayer, unit j of sample n contributes
+c[n, j] = sum over its columns i of g[n, i] * (W^T v)[i]: one column for a neuron, d_head columns
+for a head. Zeroing the unit changes <residual, v> by exactly -c, and the contributions of all
+units sum to <sublayer output - bias, v>. Neurons use the direction at ``resid_post`` of their
+layer, heads the one at ``resid_mid``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo import _core
+from emo.analysis.directions import Directions
+from emo.analysis.intervals import t_interval
+from emo.analysis.rows import RowLabels, label_rows
+from emo.analysis.scores import Scores, UnitScores
+from emo.errors import DataError, ModelError, NumericalError, SettingsError, UsageError
+from emo.sites import Site, tensor_name
+from emo.store import Checkpoint, Moments, Projection, Store, cached_moments
+from emo.store.moments import moments_from
+
+DIRECTION_PART = {"mlp_act": "resid_post", "head_out": "resid_mid"}
+KINDS = {"mlp_act": "neuron", "head_out": "head"}
+Report = Callable[[int, int], None]
+
+
+def score(
+    store: Store,
+    directions: Directions,
+    checkpoint: Checkpoint | None = None,
+    *,
+    accepted: Collection[str] | None = None,
+    threads: int = 0,
+    progress: Report | None = None,
+) -> Scores:
+    """Score every captured neuron and head by its mean contribution over accepted samples.
+
+    Parameters
+    ----------
+    store : Store
+        With ``mlp_act`` or ``head_out`` sites at the directions' position.
+    directions : Directions
+        With unit vectors at ``resid_post`` (for neurons) or ``resid_mid`` (for heads).
+    checkpoint : Checkpoint, optional
+        The model's weights; the folder that the store records when None.
+    accepted : collection of str, optional
+        Ids of the rows that count. When None: those that the directions were made from if they
+        come from this store, else all.
+    threads : int
+        Native threads, 0 for all there are; the bits do not depend on it.
+    progress : callable, optional
+        Called with (sites done, sites).
+
+    Returns
+    -------
+    Scores
+        Positive means that the unit pushes towards the emotion.
+
+    Raises
+    ------
+    ModelError
+        When weights are missing, or the family norms a sublayer's output before adding it.
+    NumericalError
+        When an emotion has fewer than 2 samples, or a value is not finite.
+    SettingsError
+        When weights, directions and store do not belong to one model.
+    UsageError
+        When store and directions share no layer to score.
+    """
+    checkpoint = checkpoint or open_checkpoint(store)
+    _check_one_model(store, directions, checkpoint)
+    rows = _rows(store, directions, accepted)
+    sites = _scored_sites(store, directions)
+    parts: dict[str, list[tuple[int, Moments]]] = {}
+    for done, site in enumerate(sites, 1):
+        beta = _weights_on_directions(store, site, directions, checkpoint, threads)
+        measure = _neurons if site.part == "mlp_act" else _heads
+        found = measure(store, site, directions, rows, beta, threads)
+        parts.setdefault(KINDS[site.part], []).append((site.layer, found))
+        if progress is not None:
+            progress(done, len(sites))
+    return Scores(
+        labels=directions.labels,
+        position=directions.position,
+        units={kind: _unit_scores(kind, parts[kind]) for kind in KINDS.values() if kind in parts},
+        provenance={
+            "store": store.fingerprint,
+            "model": {name: value for name, value in store.model.items() if name != "folder"},
+            "directions": {"method": directions.method, **directions.provenance},
+        },
+    )
+
+
+def open_checkpoint(store: Store, folder: Path | None = None) -> Checkpoint:
+    """Open the weights of a store's model: in `folder`, or where the store says.
+
+    Raises
+    ------
+    ModelError
+        When they are not there or cannot be used.
+    """
+    recorded = store.model.get("folder")
+    if folder is None and not recorded:
+        raise ModelError(
+            f"{store.path} records no model folder", hint="give the model's folder with --model"
+        )
+    return Checkpoint.open(folder or Path(str(recorded)))
+
+
+def _check_one_model(store: Store, directions: Directions, checkpoint: Checkpoint) -> None:
+    if checkpoint.family.post_norm:
+        raise ModelError(
+            f"{checkpoint.family.name} norms the output of a sublayer before adding it, and "
+            "the scale of that norm in each sample is not in the store, so contributions of "
+            "single units cannot be computed"
+        )
+    recorded = store.model["weight_sha"]
+    made_for = directions.provenance.get("model", {}).get("weight_sha", recorded)
+    if made_for != recorded:
+        raise SettingsError(
+            f"the directions come from another model: their weights hash to {made_for}, those "
+            f"of {store.path} to {recorded}",
+            hint="compute directions from this store",
+        )
+    found = checkpoint.weight_sha()
+    if found != recorded:
+        raise SettingsError(
+            f"{checkpoint.folder} holds other weights than those captured: {found}, the store "
+            f"records {recorded}",
+            hint="give the captured model's folder with --model",
+        )
+
+
+def _rows(store: Store, directions: Directions, accepted: Collection[str] | None) -> RowLabels:
+    if accepted is None and directions.provenance.get("store") == store.fingerprint:
+        if len(directions.accepted) != len(store.samples):
+            raise DataError(f"the directions list {len(directions.accepted)} samples of the store")
+        pairs = zip(store.samples, directions.accepted, strict=True)
+        accepted = {row["id"] for row, kept in pairs if kept}
+    rows = label_rows(store, store.position(directions.position), accepted)
+    counts = rows.accepted_per_emotion()
+    few = [name for name in directions.labels if counts.get(name, 0) < 2]
+    if few:
+        raise NumericalError(
+            f"{few[0]} has {counts.get(few[0], 0)} accepted rows in {store.path}, at least 2 are "
+            "needed",
+            hint="score a store that holds samples of every emotion of the directions",
+        )
+    return rows
+
+
+def _scored_sites(store: Store, directions: Directions) -> list[Site]:
+    captured = [site for site in sorted(store.sites) if site.part in DIRECTION_PART]
+    if not captured:
+        raise UsageError(
+            f"{store.path} holds no mlp_act and no head_out",
+            hint="capture with --sites resid_mid,resid_post,mlp_act,head_out",
+        )
+    sites = [site for site in captured if _direction_site(site) in directions.unit]
+    if not sites:
+        raise UsageError(
+            "the directions have no unit vectors at resid_post or resid_mid of a captured layer",
+            hint="compute directions at resid_mid and resid_post",
+        )
+    return sites
+
+
+def _direction_site(site: Site) -> Site:
+    return Site(site.layer, DIRECTION_PART[site.part])
+
+
+def _weights_on_directions(
+    store: Store, site: Site, directions: Directions, checkpoint: Checkpoint, threads: int
+) -> NDArray[np.float64]:
+    """W^T v for every emotion: (E, width) float64."""
+    projection = checkpoint.projection(site)
+    vectors = directions.unit[_direction_site(site)].astype(np.float64)
+    _check_sizes(store, site, projection, vectors.shape[1])
+    beta: NDArray[np.float64] = _core.weight_product(
+        str(projection.path),
+        projection.tensor,
+        vectors,
+        transposed=projection.transposed,
+        threads=threads,
+    )
+    if not np.isfinite(beta).all():
+        raise NumericalError(f"the weights {projection.tensor} in {projection.path} are not finite")
+    return beta
+
+
+def _check_sizes(store: Store, site: Site, projection: Projection, d_model: int) -> None:
+    if projection.width != store.width(site) or projection.d_model != d_model:
+        raise ModelError(
+            f"{projection.tensor} maps {projection.width} to {projection.d_model}, but {site} has "
+            f"width {store.width(site)} and the directions {d_model}"
+        )
+
+
+def _neurons(
+    store: Store,
+    site: Site,
+    directions: Directions,
+    rows: RowLabels,
+    beta: NDArray[np.float64],
+    threads: int,
+) -> Moments:
+    """Moments of c = beta g from those of g: the mean scales by beta, m2 by beta squared."""
+    columns = cached_moments(
+        store, site, directions.position, rows.labels, rows.n_labels, threads=threads
+    ).merged(_classes(rows, directions))
+    up, down = beta > 0, beta < 0
+    return Moments(
+        count=columns.count,
+        mean=beta * columns.mean,
+        m2=beta**2 * columns.m2,
+        positive=np.where(up, columns.positive, np.where(down, columns.negative, 0)),
+        negative=np.where(up, columns.negative, np.where(down, columns.positive, 0)),
+    )
+
+
+def _heads(
+    store: Store,
+    site: Site,
+    directions: Directions,
+    rows: RowLabels,
+    beta: NDArray[np.float64],
+    threads: int,
+) -> Moments:
+    """Moments of each head's contribution, each emotion's rows on its own direction."""
+    labels = np.full(len(rows.labels), -1, np.int32)
+    for e, classes in enumerate(_classes(rows, directions)):
+        labels[np.isin(rows.labels, classes)] = e
+    position = directions.position
+    everything = _core.grouped_contributions(
+        store.shards(site, position),
+        tensor_name(site, position),
+        labels,
+        len(beta),
+        beta,
+        int(store.model["d_head"]),
+        threads=threads,
+        chunks=store.chunk_hashes(site, position),
+    )
+    own = np.arange(len(beta))
+    names = ("mean", "m2", "positive", "negative")
+    table = {name: np.asarray(everything[name])[own, own] for name in names}
+    return moments_from({"count": everything["count"], **table})
+
+
+def _classes(rows: RowLabels, directions: Directions) -> list[list[int]]:
+    """Row classes of each label of the directions."""
+    return [rows.all_accepted[rows.emotions.index(name)] for name in directions.labels]
+
+
+def _unit_scores(kind: str, layers: list[tuple[int, Moments]]) -> UnitScores:
+    """Stack the layers of one kind: arrays are (emotions, layers, units)."""
+    found = [moments for _, moments in layers]
+    n = found[0].count
+    mean = np.stack([m.mean for m in found], axis=1)
+    m2 = np.stack([m.m2 for m in found], axis=1)
+    positive = np.stack([m.positive for m in found], axis=1)
+    if not (np.isfinite(mean).all() and np.isfinite(m2).all()):
+        raise NumericalError(f"the contributions of the {kind}s are not finite")
+    ends = [t_interval(mean[e], m2[e], int(n[e])) for e in range(len(n))]
+    return UnitScores(
+        kind=kind,
+        layers=tuple(layer for layer, _ in layers),
+        n=n,
+        mean=mean,
+        sd=np.sqrt(m2 / (n[:, None, None] - 1)),
+        low=np.stack([low for low, _ in ends]),
+        high=np.stack([high for _, high in ends]),
+        positive=positive / n[:, None, None],
+        rank=rank_units(mean),
+    )
+
+
+def rank_units(mean: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Rank units within each emotion and layer, 1 for the largest mean contribution.
+
+    Parameters
+    ----------
+    mean : (..., n_units) float64 array
+
+    Returns
+    -------
+    int32 array of the same shape
+        Equal means rank in the order of the units.
+
+    >>> rank_units(np.array([0.1, 0.5, -0.2]))
+    array([2, 1, 3], dtype=int32)
+    """
+    order = np.argsort(-mean, axis=-1, kind="stable")
+    ranks = np.empty(mean.shape, np.int32)
+    numbers = np.broadcast_to(np.arange(1, mean.shape[-1] + 1, dtype=np.int32), mean.shape)
+    np.put_along_axis(ranks, order, numbers, axis=-1)
+    return ranks

@@ -1,0 +1,194 @@
+"""Column moments per label, cached beside the shards.
+
+A pass over a tensor answers every direction at once, so its result is kept in ``stats/`` under
+a name made from the shards' hashes and the labels. Deleting ``stats/`` loses only time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo import _core
+from emo.artifacts import Artifact, read_artifact, write_artifact
+from emo.errors import ArtifactError, ResourceError
+from emo.sites import Site, tensor_name
+from emo.store.manifest import STATS
+from emo.store.reader import Store
+
+KIND = "moments"
+_FORMAT = 1
+_NAMES = ("count", "mean", "m2", "positive", "negative")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Column moments for each label.
+
+    Parameters
+    ----------
+    count : (n_labels,) int64 array
+        Rows of each label.
+    mean, m2 : (n_labels, width) float64 array
+        Mean, and sum of squared deviations from it (0 where a label has no rows).
+    positive, negative : (n_labels, width) int64 array
+        Rows in which the column is above, and below, zero.
+    """
+
+    count: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    m2: NDArray[np.float64]
+    positive: NDArray[np.int64]
+    negative: NDArray[np.int64]
+
+    def merged(self, groups: list[list[int]]) -> Moments:
+        """Pool labels.
+
+        Parameters
+        ----------
+        groups : list of list of int
+            For each new label the old labels that it is made of, merged in this order.
+
+        Returns
+        -------
+        Moments
+            With ``len(groups)`` labels; a group of one label keeps its bits.
+        """
+        parts = [self._pool(group) for group in groups]
+        return Moments(*(np.stack([part[i] for part in parts]) for i in range(len(_NAMES))))
+
+    def _pool(self, labels: list[int]) -> tuple[NDArray[Any], ...]:
+        live = [i for i in labels if self.count[i]] or labels[:1]
+        first = live[0]
+        count, mean, m2 = self.count[first], self.mean[first], self.m2[first]
+        for i in live[1:]:
+            total = count + self.count[i]
+            delta = self.mean[i] - mean
+            m2 = m2 + self.m2[i] + delta**2 * (float(count) * float(self.count[i]) / float(total))
+            mean = mean + delta * (float(self.count[i]) / float(total))
+            count = total
+        return count, mean, m2, self.positive[live].sum(0), self.negative[live].sum(0)
+
+
+def cached_moments(
+    store: Store,
+    site: Site,
+    position: str,
+    labels: NDArray[np.int32],
+    n_labels: int,
+    *,
+    threads: int = 0,
+    io: str = "auto",
+) -> Moments:
+    """Return column moments per label of one tensor, from the cache where it has them.
+
+    Parameters
+    ----------
+    store : Store
+    site, position
+        The tensor.
+    labels : (n_rows,) int32 array
+        Label of each row, -1 to leave it out.
+    n_labels : int
+    threads : int
+        Native threads, 0 for all there are; the result has the same bits for any number.
+    io : str
+        ``auto``, ``mmap`` or ``pread``.
+
+    Returns
+    -------
+    Moments
+
+    Raises
+    ------
+    ArtifactError
+        When a shard is damaged.
+    NumericalError
+        When a value is not finite; names the row and the column.
+    """
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    path = _cache_path(store, site, position, labels, n_labels)
+    found = _load(path, n_labels)
+    if found is not None:
+        return found
+    result = _core.moments(
+        store.shards(site, position),
+        tensor_name(site, position),
+        labels,
+        n_labels,
+        threads=threads,
+        io=io,
+        chunks=store.chunk_hashes(site, position),
+    )
+    moments = moments_from(result)
+    _save(path, moments)
+    return moments
+
+
+def moments_from(result: Mapping[str, NDArray[Any]]) -> Moments:
+    """Give types to the native module's answer: signed counts, 0 where a label has no rows."""
+    live = np.flatnonzero(result["count"])
+    n_labels = len(result["count"])
+    arrays = {name: _spread(np.asarray(result[name])[live], live, n_labels) for name in _NAMES}
+    counts = {name: arrays[name].astype(np.int64) for name in ("count", "positive", "negative")}
+    return Moments(**{**arrays, **counts})
+
+
+def _cache_path(
+    store: Store, site: Site, position: str, labels: NDArray[np.int32], n_labels: int
+) -> Path:
+    name = tensor_name(site, position)
+    key = [_FORMAT, name, n_labels, hashlib.sha256(labels.tobytes()).hexdigest()]
+    key += [shard.blake3 for shard in store.record.shards]
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+    return store.path / STATS / f"{name}-{digest[:32]}.safetensors"
+
+
+def _save(path: Path, moments: Moments) -> None:
+    if not os.access(path.parent.parent, os.W_OK):
+        return
+    live = np.flatnonzero(moments.count)
+    arrays: dict[str, NDArray[Any]] = {name: getattr(moments, name)[live] for name in _NAMES}
+    arrays["live"] = live
+    # A cache that cannot be written (disk full) costs time, not correctness.
+    with contextlib.suppress(ResourceError):
+        write_artifact(path, Artifact(KIND, arrays, {"sha256": _digest(arrays)}))
+
+
+def _load(path: Path, n_labels: int) -> Moments | None:
+    """Return the cached moments, or None when there are none or they are damaged."""
+    if not path.is_file():
+        return None
+    try:
+        artifact = read_artifact(path, KIND)
+    except ArtifactError:
+        return None
+    arrays = dict(artifact.arrays)
+    if artifact.meta.get("sha256") != _digest(arrays):
+        return None
+    live = arrays.pop("live")
+    full = {name: _spread(arrays[name], live, n_labels) for name in _NAMES}
+    return Moments(**full)
+
+
+def _spread(array: NDArray[Any], live: NDArray[np.int64], n_labels: int) -> NDArray[Any]:
+    full = np.zeros((n_labels, *array.shape[1:]), array.dtype)
+    full[live] = array
+    return full
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
