@@ -1,0 +1,1 @@
+//! Holds the benches of `emo-core`; there is no library here.

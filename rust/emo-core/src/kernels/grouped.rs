@@ -1,0 +1,94 @@
+//! Grouped contributions: `c[n, k, g] = sum over the columns j of group g of x[n, j] w[k, j]`.
+//!
+//! Rows `[n, width]`, weights `[k, width]`, groups of `group` neighbouring columns (1 for neurons,
+//! the head width for heads); gives the moments of c per label, `[n_labels, k, width / group]`.
+//! O(n k width); with groups of one column the column moments are enough, O(n width).
+
+use super::labels::Labels;
+use super::moments::{Moments, Part, check_cells, moments};
+use super::project::{Buffers, Dots};
+use crate::error::Result;
+use crate::scan::{Control, Rows, ordered, tile_rows};
+
+/// Moments of the contributions of every group to every direction, per label.
+///
+/// The arrays of the result are `(n_labels, k, width / group)`.
+pub fn grouped_contributions(
+    rows: &Rows,
+    labels: &[i32],
+    n_labels: usize,
+    weights: &[f64],
+    k: usize,
+    group: usize,
+    control: &Control,
+) -> Result<Moments> {
+    let dots = Dots::new(rows, weights, k, group, control)?;
+    check_cells(n_labels, dots.per_row())?;
+    if group == 1 {
+        return Ok(scale(&moments(rows, labels, n_labels, control)?, weights, rows.width()));
+    }
+    let labels = Labels::new(labels, n_labels, rows.n_rows())?;
+    let pilot = pilot(&dots, &labels)?;
+    let cells = dots.per_row();
+    let step = tile_rows(rows.row_bytes(), n_labels);
+    let mut total = Moments::new(n_labels, cells);
+    ordered(
+        rows.n_rows().div_ceil(step),
+        control,
+        Buffers::default,
+        || Part::new(n_labels, cells),
+        |buffers, tile, part| {
+            let range = tile * step..((tile + 1) * step).min(rows.n_rows());
+            part.clear();
+            dots.each(&range, buffers, |row, dots| {
+                if let Some(label) = labels.of(row) {
+                    part.add(label, dots, &pilot[label * cells..(label + 1) * cells]);
+                }
+            })?;
+            if part.finish() { Ok(()) } else { dots.find_non_finite(range, |row| labels.of(row).is_some()) }
+        },
+        |part| total.merge(part),
+    )?;
+    rows.check_unchanged()?;
+    for (mean, pilot) in total.mean.iter_mut().zip(&pilot) {
+        *mean += pilot;
+    }
+    Ok(total)
+}
+
+/// Contributions of each label's first row, `(n_labels, cells)`; 0 where there is none.
+fn pilot(dots: &Dots, labels: &Labels) -> Result<Vec<f64>> {
+    let cells = dots.per_row();
+    let mut pilot = vec![0.0; labels.n_labels() * cells];
+    let mut buffers = Buffers::default();
+    for (label, first) in labels.first_rows(1).iter().enumerate() {
+        for row in first {
+            dots.each_unchecked(&(*row..row + 1), &mut buffers, |_, values| {
+                for (pilot, value) in pilot[label * cells..(label + 1) * cells].iter_mut().zip(values) {
+                    *pilot = if value.is_finite() { *value } else { 0.0 };
+                }
+            })?;
+        }
+    }
+    Ok(pilot)
+}
+
+/// Moments of `w x` from the moments of `x`.
+fn scale(columns: &Moments, weights: &[f64], width: usize) -> Moments {
+    let (n_labels, k) = (columns.count.len(), weights.len().checked_div(width).unwrap_or(0));
+    let mut out = Moments::new(n_labels, k * width);
+    out.count.clone_from(&columns.count);
+    let pairs = (0..n_labels).flat_map(|label| (0..k * width).map(move |at| (label, at)));
+    for (label, at) in pairs {
+        let (to, from, weight) = (label * k * width + at, label * width + at % width, weights[at]);
+        out.mean[to] = columns.mean[from] * weight;
+        out.m2[to] = columns.m2[from] * weight * weight;
+        let (above, below) = (columns.positive[from], columns.negative[from]);
+        (out.positive[to], out.negative[to]) = match weight.partial_cmp(&0.0) {
+            Some(std::cmp::Ordering::Greater) => (above, below),
+            Some(std::cmp::Ordering::Less) => (below, above),
+            _ => (0, 0),
+        };
+    }
+    out
+}

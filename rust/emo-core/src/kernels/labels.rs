@@ -1,0 +1,79 @@
+//! Labels of rows: one small integer per row, -1 for a row that is left out.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// Checked labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a> {
+    values: &'a [i32],
+    n_labels: usize,
+}
+
+impl<'a> Labels<'a> {
+    /// Check that there is one label per row and that each is -1 or below `n_labels`.
+    ///
+    /// ```
+    /// use emo_core::kernels::labels::Labels;
+    /// assert!(Labels::new(&[0, -1, 1], 2, 3).is_ok());
+    /// assert!(Labels::new(&[0, 2], 2, 2).is_err());
+    /// ```
+    pub fn new(values: &'a [i32], n_labels: usize, n_rows: usize) -> Result<Self> {
+        if values.len() != n_rows {
+            return Err(Error::usage(format!("{} labels are given for {n_rows} rows", values.len())));
+        }
+        let allowed = |label: &i32| *label >= -1 && i64::from(*label) < n_labels as i64;
+        if let Some(row) = values.iter().position(|label| !allowed(label)) {
+            return Err(Error::usage(format!(
+                "the label of row {row} is {}, it must be -1 (left out) or 0 to {}",
+                values[row],
+                n_labels as i64 - 1
+            )));
+        }
+        Ok(Self { values, n_labels })
+    }
+
+    /// Number of labels.
+    #[must_use]
+    pub fn n_labels(&self) -> usize {
+        self.n_labels
+    }
+
+    /// Label of a row, if it has one.
+    #[must_use]
+    pub fn of(&self, row: usize) -> Option<usize> {
+        usize::try_from(self.values[row]).ok()
+    }
+
+    /// Rows of `range` sorted by label, in row order within a label: `(label, rows)`, rows counted
+    /// from the start of `range`.
+    #[must_use]
+    pub fn sorted(&self, range: &Range<usize>) -> Vec<(usize, Vec<usize>)> {
+        let mut lists = vec![Vec::new(); self.n_labels];
+        for (index, label) in self.values[range.clone()].iter().enumerate() {
+            if let Ok(label) = usize::try_from(*label) {
+                lists[label].push(index);
+            }
+        }
+        lists.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()).collect()
+    }
+
+    /// The first `count` rows of each label.
+    #[must_use]
+    pub fn first_rows(&self, count: usize) -> Vec<Vec<usize>> {
+        let mut first = vec![Vec::with_capacity(count); self.n_labels];
+        let mut missing = self.n_labels * count;
+        for (row, label) in self.values.iter().enumerate() {
+            let Ok(label) = usize::try_from(*label) else { continue };
+            if first[label].len() < count {
+                first[label].push(row);
+                missing -= 1;
+                if missing == 0 {
+                    break;
+                }
+            }
+        }
+        first
+    }
+}

@@ -1,0 +1,9 @@
+//! One module per kernel: formula, shapes and cost at its head.
+
+pub mod grouped;
+pub mod labels;
+pub mod moments;
+pub mod project;
+pub mod read;
+pub mod simd;
+pub mod weight;

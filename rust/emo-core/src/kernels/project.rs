@@ -1,0 +1,179 @@
+//! Projections of rows on directions: `out[n, k] = <x[n], v[k]>`.
+//!
+//! Rows `[n, width]`, vectors `[k, width]` in double precision, result rounded to single. O(n k width).
+//! The order of the sum is that of [`super::simd::dots`].
+
+use std::ops::Range;
+
+use super::moments::{check_cells, panels};
+use super::simd::Tier;
+use super::simd::dots::{grouped_dots, widen};
+use crate::error::{Error, Result};
+use crate::scan::rows::Reader;
+use crate::scan::{Control, Rows, check_cancel, ordered, tile_rows};
+
+/// Rows widened at a time, so that they stay in the first cache levels.
+const STEP: usize = 16;
+
+/// Grouped dot products of rows with `k` vectors, a few rows at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dots<'a> {
+    pub(super) rows: &'a Rows,
+    pub(super) vectors: &'a [f64],
+    pub(super) group: usize,
+    pub(super) tier: Tier,
+    pub(super) control: &'a Control<'a>,
+}
+
+/// Buffers of one worker.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    reader: Reader,
+    wide: Vec<f64>,
+    dots: Vec<f64>,
+}
+
+impl<'a> Dots<'a> {
+    /// Check the vectors' number, finiteness and grouping.
+    pub(super) fn new(
+        rows: &'a Rows,
+        vectors: &'a [f64],
+        k: usize,
+        group: usize,
+        control: &'a Control<'a>,
+    ) -> Result<Self> {
+        let width = rows.width();
+        check_cells(k, width)?;
+        if vectors.len() != k * width {
+            return Err(Error::usage(format!(
+                "{} values are given for {k} vectors of {width}",
+                vectors.len()
+            )));
+        }
+        if group == 0 || !width.is_multiple_of(group) {
+            return Err(Error::usage(format!("groups of {group} columns do not divide the width {width}")));
+        }
+        if let Some(at) = vectors.iter().position(|value| !value.is_finite()) {
+            return Err(Error::numerical(format!(
+                "vector {} holds {} in column {}",
+                at / width,
+                vectors[at],
+                at % width
+            )));
+        }
+        Ok(Self { rows, vectors, group, tier: Tier::current()?, control })
+    }
+
+    /// Dot products per row: `k * width / group`.
+    pub(super) fn per_row(&self) -> usize {
+        self.vectors.len() / self.group
+    }
+
+    /// Call `take(row, dots)` for each row of `range` in order, having checked its chunks.
+    pub(super) fn each(
+        &self,
+        range: &Range<usize>,
+        buffers: &mut Buffers,
+        take: impl FnMut(usize, &[f64]),
+    ) -> Result<()> {
+        self.rows.check_chunks(range, &mut buffers.reader)?;
+        self.each_unchecked(range, buffers, take)
+    }
+
+    /// The same without a look at the chunks.
+    pub(super) fn each_unchecked(
+        &self,
+        range: &Range<usize>,
+        buffers: &mut Buffers,
+        mut take: impl FnMut(usize, &[f64]),
+    ) -> Result<()> {
+        let (width, per_row) = (self.rows.width(), self.per_row());
+        if per_row == 0 {
+            return Ok(());
+        }
+        buffers.wide.resize(STEP * width, 0.0);
+        buffers.dots.resize(STEP * per_row, 0.0);
+        for panel in panels(range, self.rows.panel_rows()) {
+            let rows = self.rows.read(panel.clone(), &mut buffers.reader)?;
+            for (index, block) in rows.chunks(STEP).enumerate() {
+                check_cancel(self.control.cancel)?;
+                let wide = &mut buffers.wide[..block.len() * width];
+                let dots = &mut buffers.dots[..block.len() * per_row];
+                for (row, out) in block.iter().zip(wide.chunks_exact_mut(width)) {
+                    widen(self.tier, self.rows.dtype(), row, out);
+                }
+                grouped_dots(self.tier, wide, self.vectors, width, self.group, dots);
+                for (offset, dots) in dots.chunks_exact(per_row).enumerate() {
+                    take(panel.start + index * STEP + offset, dots);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Name the first non-finite value among the rows of `range` that `used` picks.
+    pub(super) fn find_non_finite(&self, range: Range<usize>, used: impl Fn(usize) -> bool) -> Result<()> {
+        let mut reader = Reader::default();
+        let mut values = vec![0.0; self.rows.width()];
+        for row in range.filter(|row| used(*row)) {
+            check_cancel(self.control.cancel)?;
+            self.rows.dtype().decode(self.rows.read(row..row + 1, &mut reader)?[0], &mut values);
+            if let Some(column) = values.iter().position(|value| !value.is_finite()) {
+                return Err(self.rows.non_finite(row, column, values[column]));
+            }
+        }
+        Err(Error::numerical(format!(
+            "dot products of tensor {:?} with the vectors overflow double precision",
+            self.rows.tensor()
+        )))
+    }
+}
+
+/// Project every row on `k` vectors; the result is `(n, k)`, row by row.
+pub fn project(rows: &Rows, vectors: &[f64], k: usize, control: &Control) -> Result<Vec<f32>> {
+    let wide = dots_of_rows(rows, vectors, k, control, |value| value as f32)?;
+    match wide.iter().position(|value| !value.is_finite()) {
+        None => Ok(wide),
+        Some(at) => Err(Error::numerical(format!(
+            "the projection of row {} on vector {} overflows single precision",
+            at / k,
+            at % k
+        ))),
+    }
+}
+
+/// Dot products of every row with every vector, converted by `narrow`; `(n, k)`, row by row.
+pub(super) fn dots_of_rows<T: Copy + Default + Send>(
+    rows: &Rows,
+    vectors: &[f64],
+    k: usize,
+    control: &Control,
+    narrow: impl Fn(f64) -> T + Sync,
+) -> Result<Vec<T>> {
+    check_cells(k, rows.n_rows())?;
+    let mut out = Vec::with_capacity(rows.n_rows() * k);
+    if rows.width() == 0 {
+        return Ok(vec![T::default(); rows.n_rows() * k]);
+    }
+    let dots = Dots::new(rows, vectors, k, rows.width(), control)?;
+    let step = tile_rows(rows.row_bytes(), 1);
+    ordered(
+        rows.n_rows().div_ceil(step),
+        control,
+        Buffers::default,
+        Vec::new,
+        |buffers, tile, part: &mut Vec<T>| {
+            let range = tile * step..((tile + 1) * step).min(rows.n_rows());
+            part.clear();
+            let mut finite = true;
+            dots.each(&range, buffers, |_, dots| {
+                finite &= dots.iter().all(|value| value.is_finite());
+                part.extend(dots.iter().map(|value| narrow(*value)));
+            })?;
+            if finite { Ok(()) } else { dots.find_non_finite(range, |_| true) }
+        },
+        |part| out.extend_from_slice(part),
+    )?;
+    rows.check_unchanged()?;
+    Ok(out)
+}

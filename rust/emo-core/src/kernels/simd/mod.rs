@@ -1,0 +1,117 @@
+//! Instruction-set tiers, chosen when the program runs; every tier gives the same bits.
+//!
+//! Each kernel fixes the order of the operations on every column or lane, and all tiers round each
+//! of them alike (a fused multiply-add is one rounding everywhere), so the tier is a matter of
+//! speed alone. `EMO_SIMD` forces one.
+#![allow(unsafe_code, reason = "SIMD is one of the two named places; each block says why it is sound")]
+
+pub mod columns;
+pub mod dots;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::error::{Error, Result};
+
+/// A set of vector instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// What every processor of the architecture has.
+    Scalar,
+    /// AVX2 with FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, VL and DQ.
+    Avx512,
+    /// The vectors of 64-bit Arm, which every such processor has.
+    Neon,
+}
+
+impl Tier {
+    /// Name as in `EMO_SIMD`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+        }
+    }
+
+    /// Whether this processor has it.
+    #[must_use]
+    pub fn available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86::has_avx2(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86::has_avx512(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
+    }
+
+    /// The best tier of this processor, or the one that `EMO_SIMD` names.
+    ///
+    /// ```
+    /// assert!(emo_core::kernels::simd::Tier::current()?.available());
+    /// # Ok::<(), emo_core::error::Error>(())
+    /// ```
+    pub fn current() -> Result<Self> {
+        match std::env::var("EMO_SIMD") {
+            Ok(name) if !name.trim().is_empty() => Self::forced(name.trim()),
+            _ => Ok(Self::available_tiers().next_back().unwrap_or(Self::Scalar)),
+        }
+    }
+
+    /// Tiers of this processor, the best last.
+    pub fn available_tiers() -> impl DoubleEndedIterator<Item = Self> {
+        [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512].into_iter().filter(|tier| tier.available())
+    }
+
+    fn forced(name: &str) -> Result<Self> {
+        let known = Self::available_tiers().find(|tier| tier.name() == name);
+        known.ok_or_else(|| {
+            let names: Vec<&str> = Self::available_tiers().map(Self::name).collect();
+            Error::usage(format!("EMO_SIMD is {name:?}, this machine has {}", names.join(", ")))
+        })
+    }
+}
+
+/// Compile `$body` once per tier and call the one that is asked for.
+///
+/// `$body` must be an `#[inline(always)]` function of safe code.
+macro_rules! dispatch {
+    ($tier:expr, $body:ident ( $($arg:ident : $ty:ty),* $(,)? ) $(-> $out:ty)?) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($arg: $ty),*) $(-> $out)? { $body($($arg),*) }
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
+            fn avx512($($arg: $ty),*) $(-> $out)? { $body($($arg),*) }
+            match $tier {
+                // SAFETY: a tier exists only where `available` found its instructions.
+                $crate::kernels::simd::Tier::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                $crate::kernels::simd::Tier::Avx2 => unsafe { avx2($($arg),*) },
+                _ => $body($($arg),*),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        { let _ = $tier; $body($($arg),*) }
+    }};
+}
+pub(crate) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_tiers_are_refused() {
+        assert_eq!(Tier::forced("scalar").unwrap(), Tier::Scalar);
+        let error = Tier::forced("mmx").unwrap_err();
+        assert!(error.to_string().contains("this machine has scalar"));
+    }
+}

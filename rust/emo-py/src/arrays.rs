@@ -1,0 +1,123 @@
+//! Every conversion between numpy arrays and slices; nothing large is copied.
+
+use emo_core::dtype::Dtype;
+use emo_core::kernels::moments::Moments;
+use emo_core::shard::write::TensorData;
+use half::f16;
+use numpy::{
+    Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
+};
+use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::error::usage;
+
+/// A C-contiguous int32 vector.
+pub(crate) fn labels<'py>(array: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray1<'py, i32>> {
+    match array.extract::<PyReadonlyArray1<'py, i32>>() {
+        Ok(labels) if labels.is_c_contiguous() => Ok(labels),
+        _ => Err(refused(array, "labels", "a C-contiguous int32 vector [n]")),
+    }
+}
+
+/// A C-contiguous float64 matrix with its number of rows and columns.
+pub(crate) struct Matrix<'py> {
+    array: PyReadonlyArray2<'py, f64>,
+}
+
+impl<'py> Matrix<'py> {
+    pub(crate) fn new(array: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
+        match array.extract::<PyReadonlyArray2<'py, f64>>() {
+            Ok(matrix) if matrix.is_c_contiguous() => Ok(Self { array: matrix }),
+            _ => Err(refused(array, name, "a C-contiguous float64 matrix")),
+        }
+    }
+
+    /// Rows and columns.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.array.shape()[0], self.array.shape()[1])
+    }
+
+    pub(crate) fn values(&self) -> PyResult<&[f64]> {
+        Ok(self.array.as_slice()?)
+    }
+}
+
+fn refused(array: &Bound<'_, PyAny>, name: &str, wanted: &str) -> PyErr {
+    let found = match array.cast::<PyUntypedArray>() {
+        Ok(found) => {
+            let order = if found.is_c_contiguous() { "" } else { " and is not C-contiguous" };
+            format!("has dtype {} and shape {:?}{order}", found.dtype(), found.shape())
+        }
+        Err(_) => format!("is a {}", array.get_type()),
+    };
+    usage(array.py(), format!("{name} must be {wanted}, it {found}"))
+}
+
+/// A tensor to write, borrowed from numpy.
+pub(crate) enum Stored<'py> {
+    Bits(PyReadonlyArrayDyn<'py, u16>),
+    Half(PyReadonlyArrayDyn<'py, f16>),
+    Single(PyReadonlyArrayDyn<'py, f32>),
+    Integer(PyReadonlyArrayDyn<'py, i64>),
+}
+
+impl<'py> Stored<'py> {
+    pub(crate) fn new(name: &str, dtype: &str, array: &Bound<'py, PyAny>) -> PyResult<(Dtype, Self)> {
+        let stored = match dtype {
+            "BF16" => borrow(array).map(|array| (Dtype::BF16, Self::Bits(array))),
+            "F16" => borrow(array)
+                .map(|array| (Dtype::F16, Self::Bits(array)))
+                .or_else(|| borrow(array).map(|array| (Dtype::F16, Self::Half(array)))),
+            "F32" => borrow(array).map(|array| (Dtype::F32, Self::Single(array))),
+            "I64" => borrow(array).map(|array| (Dtype::I64, Self::Integer(array))),
+            _ => {
+                let message = format!("dtype of {name:?} is {dtype:?}, it must be BF16, F16, F32 or I64");
+                return Err(usage(array.py(), message));
+            }
+        };
+        let wanted = "a C-contiguous array of uint16 (BF16), uint16 or float16 (F16), float32 or int64";
+        stored.ok_or_else(|| refused(array, &format!("tensor {name:?} ({dtype})"), wanted))
+    }
+
+    pub(crate) fn data(&self, name: &str, dtype: Dtype) -> PyResult<TensorData<'_>> {
+        let (bytes, shape): (&[u8], &[usize]) = match self {
+            Self::Bits(array) => (bytemuck::cast_slice(array.as_slice()?), array.shape()),
+            Self::Half(array) => (bytemuck::cast_slice(array.as_slice()?), array.shape()),
+            Self::Single(array) => (bytemuck::cast_slice(array.as_slice()?), array.shape()),
+            Self::Integer(array) => (bytemuck::cast_slice(array.as_slice()?), array.shape()),
+        };
+        let shape = shape.iter().map(|extent| *extent as u64).collect();
+        Ok(TensorData { name: name.to_owned(), dtype, shape, bytes })
+    }
+}
+
+fn borrow<'py, T: Element>(array: &Bound<'py, PyAny>) -> Option<PyReadonlyArrayDyn<'py, T>> {
+    array.extract::<PyReadonlyArrayDyn<'py, T>>().ok().filter(|array| array.is_c_contiguous())
+}
+
+/// A vector as an array of the given shape.
+pub(crate) fn shaped<'py, T: Element, const D: usize>(
+    py: Python<'py>,
+    values: Vec<T>,
+    shape: [usize; D],
+) -> PyResult<Bound<'py, PyAny>> {
+    let flat: Bound<'py, PyArray1<T>> = values.into_pyarray(py);
+    Ok(flat.reshape(shape.to_vec())?.into_any())
+}
+
+/// Moments as a dictionary of arrays; `shape` is that of every array but the counts.
+pub(crate) fn moments_dict<'py, const D: usize>(
+    py: Python<'py>,
+    moments: Moments,
+    shape: [usize; D],
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("count", moments.count.into_pyarray(py))?;
+    dict.set_item("mean", shaped(py, moments.mean, shape)?)?;
+    dict.set_item("m2", shaped(py, moments.m2, shape)?)?;
+    dict.set_item("positive", shaped(py, moments.positive, shape)?)?;
+    dict.set_item("negative", shaped(py, moments.negative, shape)?)?;
+    Ok(dict)
+}

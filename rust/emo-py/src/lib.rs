@@ -1,0 +1,18 @@
+//! The Python module `emo._core`: a list of what it exports. The work is done in `emo-core`.
+
+mod arrays;
+mod error;
+mod functions;
+mod run;
+
+/// Native kernels of `emo`; arrays in, small arrays out.
+#[pyo3::pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::error::InternalError;
+    #[pymodule_export]
+    use crate::functions::{
+        build_info, grouped_contributions, hash_file, inspect_shard, moments, project, read_rows,
+        verify_shard, weight_product, write_shard,
+    };
+}
