@@ -6,6 +6,7 @@ JSONL file. Nothing in an artifact depends on its own path or on the time.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -139,27 +140,91 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises
     ------
     DataError
-        When the file is missing or unreadable, or a line is not a JSON object in UTF-8; the
-        message names the line.
+        When the file is missing, or a line is not a JSON object in UTF-8; the message names
+        the line.
+    ResourceError
+        When the file is there but cannot be read.
+    """
+    for number, line in split_lines(read_input(path)):
+        where = f"{path}, line {number}"
+        yield number, parse_object(decode(line, where), where)
+
+
+def read_input(path: Path) -> bytes:
+    """Bytes of a file that the user named.
+
+    Raises
+    ------
+    DataError
+        When there is no such file.
+    ResourceError
+        When it cannot be read.
     """
     try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
+        return Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: not UTF-8 ({error.reason})", hint="save the file as UTF-8"
-            ) from None
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from None
-        if not isinstance(value, dict):
-            raise DataError(f"{path}, line {number}: a JSON object is needed")
-        yield number, value
+    except OSError as error:
+        raise ResourceError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None
+
+
+def split_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, line) for each line that is not blank, without a UTF-8 mark."""
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+        if line.strip():
+            yield number, line
+
+
+def decode(data: bytes, where: str) -> str:
+    """Text of UTF-8 bytes; `where` names them in the error.
+
+    Raises
+    ------
+    DataError
+        When the bytes are not UTF-8.
+    """
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        reason = "it looks like UTF-16" if data.startswith(marks) else error.reason
+        raise DataError(f"{where}: not UTF-8 ({reason})", hint="save the file as UTF-8") from None
+
+
+def parse_object(text: str, where: str) -> dict[str, Any]:
+    """Read one JSON object; `where` names it in the error.
+
+    Raises
+    ------
+    DataError
+        When the text is not one JSON object, repeats a key, or holds something that strict
+        JSON or UTF-8 cannot: NaN, an infinity, half a surrogate pair.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON ({error.msg})") from None
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: half a surrogate pair is not a character") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: a JSON object is needed")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(n for n in names if names.count(n) > 1)!r} is repeated")
+    return fields
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -8,16 +8,17 @@ otherwise, then tokenised once.
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emo.artifacts import sha256_text
-from emo.errors import ModelError
+from emo.errors import ModelError, import_extra
 
 EMOTION_SENTENCE = "Always reply in {emotion}."
 LENGTH_SENTENCE = "Keep the reply to at most two sentences."
 FALLBACK = "{system}\n\nUser: {content}\nBot:"
-_PINNED_DATE = datetime.datetime(2024, 7, 26)
+PINNED_DATE = "26 Jul 2024"
+_PINNED = datetime.datetime(2024, 7, 26)
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Prompt:
     sha : str
         Hex SHA-256 of the rendered prompt without the reply.
     offsets : tuple of (start, end) or None
-        Character range in `text` of each token; None for tokenizers that cannot tell.
-    content_start : int
-        Where the sample's own text begins in `text`; -1 when the template rewrote it.
+        Characters of `text` that each token of the prompt covers; None for tokenizers that
+        cannot tell.
+    content_start : int or None
+        Where the sample's own text begins in `text`; None when the template rewrote it.
     """
 
     text: str
@@ -45,26 +47,36 @@ class Prompt:
     n_prompt: int
     sha: str
     offsets: tuple[tuple[int, int], ...] | None = None
-    content_start: int = -1
+    content_start: int | None = None
 
     def tokens_in(self, spans: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
-        """Indices of the tokens that overlap `spans` (code points of the sample's text).
+        """Return the indices of the prompt's tokens that overlap `spans`.
+
+        Parameters
+        ----------
+        spans : tuple of (start, end)
+            Half-open ranges of code points in the sample's text.
 
         Raises
         ------
         ModelError
             When the tokenizer or the template does not let characters be located.
         """
-        if self.offsets is None or self.content_start < 0:
+        if self.offsets is None:
             raise ModelError(
                 "this tokenizer cannot tell which characters a token covers",
                 hint="use a fast tokenizer, or another position than 'span'",
             )
-        shifted = [(start + self.content_start, end + self.content_start) for start, end in spans]
+        if self.content_start is None:
+            raise ModelError(
+                "the chat template rewrites the text, so spans cannot be located in it",
+                hint="use another position than 'span'",
+            )
+        begin = self.content_start
         return tuple(
             index
-            for index, (first, last) in enumerate(self.offsets[: self.n_prompt])
-            if first < last and any(first < end and start < last for start, end in shifted)
+            for index, (first, last) in enumerate(self.offsets)
+            if first < last and any(first < begin + b and begin + a < last for a, b in spans)
         )
 
 
@@ -113,28 +125,27 @@ class PromptBuilder:
         emotion : str or None
             Named in the system text; None names none.
         reply : str, optional
-            A reply to put behind the prompt. Its tokens are appended, so that the prompt's
-            tokens are the same with and without it.
+            A reply to put behind the prompt, whose own tokens stay as they are without it.
+
+        Raises
+        ------
+        ModelError
+            When the tokenizer's chat template cannot be rendered.
         """
-        text = self._render(content, emotion)
-        prompt = self._tokenise(text, content, special=not self._template)
-        if reply is None:
-            return prompt
-        tail = reply if self._template else f" {reply}"
-        added = tuple(self._tokenizer(tail, add_special_tokens=False)["input_ids"])
-        return Prompt(
-            prompt.text + tail, prompt.ids + added, prompt.n_prompt, prompt.sha, prompt.offsets,
-            prompt.content_start,
-        )  # fmt: skip
+        prompt = self._tokenise(self._render(content, emotion), content)
+        return prompt if reply is None else self._with_reply(prompt, reply)
 
     def plain(self, text: str) -> Prompt:
         """Tokenise a labelled sentence as it stands, without instruction or template."""
-        return self._tokenise(text, text, special=True)
+        return self._tokenise(text, text)
 
     def _render(self, content: str, emotion: str | None) -> str:
         if not self._template:
             return FALLBACK.format(system=system_text(emotion), content=content)
-        return self._apply(self._messages(content, system_text(emotion)))
+        try:
+            return self._apply(self._messages(content, system_text(emotion)))
+        except _template_error() as error:
+            raise ModelError(f"the model's chat template cannot be rendered: {error}") from None
 
     def _messages(self, content: str, system: str) -> list[dict[str, str]]:
         if self._takes_system:
@@ -146,20 +157,18 @@ class PromptBuilder:
             messages,
             tokenize=False,
             add_generation_prompt=True,
-            date_string=_PINNED_DATE.strftime("%d %b %Y"),
-            strftime_now=_PINNED_DATE.strftime,
+            date_string=PINNED_DATE,
+            strftime_now=_PINNED.strftime,
         )
         return str(rendered)
 
     def _renders_system(self) -> bool:
-        from jinja2 import TemplateError
-
         probe = "A probe of the system role."
         try:
             return probe in self._apply(
                 [{"role": "system", "content": probe}, {"role": "user", "content": "Hello."}]
             )
-        except TemplateError:
+        except _template_error():
             return False
 
     def _added_bos(self) -> int | None:
@@ -167,12 +176,12 @@ class PromptBuilder:
         ids = self._tokenizer("a")["input_ids"]
         return bos if bos is not None and ids and ids[0] == bos else None
 
-    def _tokenise(self, text: str, content: str, *, special: bool) -> Prompt:
+    def _tokenise(self, text: str, content: str) -> Prompt:
         fast = bool(getattr(self._tokenizer, "is_fast", False))
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=fast)
         ids = tuple(int(token) for token in encoded["input_ids"])
         offsets = [(int(a), int(b)) for a, b in encoded["offset_mapping"]] if fast else None
-        if self._bos is not None and (special or not ids or ids[0] != self._bos):
+        if self._bos is not None and ids[:1] != (self._bos,):
             ids = (self._bos, *ids)
             offsets = None if offsets is None else [(0, 0), *offsets]
         return Prompt(
@@ -181,5 +190,27 @@ class PromptBuilder:
             n_prompt=len(ids),
             sha=sha256_text(text),
             offsets=None if offsets is None else tuple(offsets),
-            content_start=text.rfind(content),
+            content_start=_start(text, content),
         )
+
+    def _with_reply(self, prompt: Prompt, reply: str) -> Prompt:
+        tail = reply if self._template or not reply else f" {reply}"
+        added: tuple[int, ...] = tuple(self._tokenizer(tail, add_special_tokens=False)["input_ids"])
+        if not self._template:
+            # Tokenizers that mark word beginnings would mark the tail's leading space twice.
+            whole = self._tokenise(prompt.text + tail, "").ids
+            if whole[: prompt.n_prompt] == prompt.ids:
+                added = whole[prompt.n_prompt :]
+        return replace(prompt, text=prompt.text + tail, ids=prompt.ids + added)
+
+
+def _template_error() -> type[Exception]:
+    error: type[Exception] = import_extra("jinja2", "model").TemplateError
+    return error
+
+
+def _start(text: str, content: str) -> int | None:
+    """Where `content` begins in `text`; templates may strip space around it."""
+    stripped = content.strip()
+    found = text.rfind(stripped)
+    return None if found < 0 else found - content.index(stripped)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo.artifacts import read_jsonl
+from emo.data.rows import VALENCES, Row, files_of, read_rows
 from emo.errors import DataError
 
-VALENCES = ("positive", "neutral", "negative")
+DEFAULT_EMOTIONS = ("anger", "sadness", "happiness", "fear", "surprise", "disgust")
+NEUTRAL = "neutral"
 _TEXT_FIELDS = ("id", "group", "emotion", "valence", "language", "theme", "text", "scenario")
 _FIELDS = (*_TEXT_FIELDS, "event", "spans")
 
@@ -65,7 +63,7 @@ class Sample:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Read samples from a JSONL or CSV file, or from all ``.jsonl`` files of a folder.
+    """Read samples from a JSONL, JSON or CSV file, or from all ``.jsonl`` files of a folder.
 
     A scenario-event-valence record becomes three samples, one for each outcome, whose id and
     group are ``{skeleton_id}-{valence}``.
@@ -76,16 +74,18 @@ def read_samples(path: Path) -> list[Sample]:
         When a file is missing, empty or breaks the schema; the message names the line.
     """
     samples: list[Sample] = []
-    for file in _files(Path(path)):
-        for where, row in _rows(file):
-            samples.extend(_from_row(row, where))
+    places: dict[str, Row] = {}
+    for row in (row for file in files_of(Path(path)) for row in read_rows(file)):
+        for sample in samples_of(row.fields, row.where):
+            if sample.id in places:
+                raise DataError(
+                    f"{row.where}: the id {sample.id!r} is taken by {places[sample.id].where}",
+                    hint="make ids unique, across the files of a folder too",
+                )
+            places[sample.id] = row
+            samples.append(sample)
     if not samples:
         raise DataError(f"{path} holds no samples", hint="give a file with one JSON object a line")
-    seen: set[str] = set()
-    for sample in samples:
-        if sample.id in seen:
-            raise DataError(f"{path}: the id {sample.id!r} appears twice", hint="make ids unique")
-        seen.add(sample.id)
     return samples
 
 
@@ -98,26 +98,38 @@ def samples_hash(samples: Iterable[Sample]) -> str:
     return digest.hexdigest()
 
 
+def samples_of(fields: Mapping[str, Any], where: str) -> list[Sample]:
+    """Return the three samples of a scenario-event-valence record, or the one of another row.
+
+    Raises
+    ------
+    DataError
+        When the row breaks the schema; `where` names it.
+    """
+    return expand_sev(fields, where) if is_sev(fields) else [sample_from_row(fields, where)]
+
+
 def sample_from_row(row: Mapping[str, Any], where: str) -> Sample:
     """Build a sample from a JSON object; `where` names the line in errors.
 
     Raises
     ------
     DataError
-        When a field is missing, unknown in type, or a span leaves the text.
+        When a field is missing, of the wrong type, or a span leaves the text.
     """
-    for name in _TEXT_FIELDS[2:] + ("event",):
+    for name in (*_TEXT_FIELDS[2:], "event"):
         if row.get(name) is not None and not isinstance(row[name], str):
             raise DataError(f"{where}: {name!r} must be a text")
-    if row.get("id") in (None, ""):
-        raise DataError(f"{where}: 'id' is missing")
-    text, scenario, event = row.get("text"), row.get("scenario"), row.get("event")
+    if not is_name(row.get("id")):
+        raise DataError(f"{where}: 'id' is missing", hint="each row needs an id of its own")
+    text, scenario, event = (str(row.get(n) or "").strip() for n in ("text", "scenario", "event"))
     if not (text or (scenario and event)):
         raise DataError(f"{where}: needs 'text', or 'scenario' and 'event'")
+    group = row.get("group")
     sample = Sample(
         id=str(row["id"]),
-        group=str(row.get("group") or row["id"]),
-        spans=_spans(row.get("spans"), where),
+        group=str(group) if is_name(group) else str(row["id"]),
+        spans=spans_of(row.get("spans"), where),
         **{name: row.get(name) or None for name in _FIELDS[2:-1]},
     )
     if any(end > len(sample.content) for _, end in sample.spans):
@@ -130,6 +142,11 @@ def is_sev(row: Mapping[str, Any]) -> bool:
     return "skeleton_id" in row or isinstance(row.get("event"), Mapping)
 
 
+def is_name(value: Any) -> bool:
+    """Whether a value can serve as an id: a text that is not blank, or a whole number."""
+    return (isinstance(value, str) and bool(value.strip())) or type(value) is int
+
+
 def expand_sev(row: Mapping[str, Any], where: str) -> list[Sample]:
     """Turn a scenario-event-valence record into one sample for each outcome.
 
@@ -138,10 +155,11 @@ def expand_sev(row: Mapping[str, Any], where: str) -> list[Sample]:
     DataError
         When a field is missing or not a text.
     """
-    event = row.get("event")
-    for name in ("skeleton_id", "scenario"):
-        if row.get(name) in (None, ""):
-            raise DataError(f"{where}: {name!r} is missing")
+    event, scenario = row.get("event"), row.get("scenario")
+    if not is_name(row.get("skeleton_id")):
+        raise DataError(f"{where}: 'skeleton_id' is missing")
+    if not isinstance(scenario, str) or not scenario.strip():
+        raise DataError(f"{where}: 'scenario' is missing or not a text")
     if not isinstance(event, Mapping):
         raise DataError(f"{where}: 'event' must hold positive, neutral and negative")
     samples = []
@@ -151,70 +169,19 @@ def expand_sev(row: Mapping[str, Any], where: str) -> list[Sample]:
             raise DataError(f"{where}: event[{valence!r}] is missing or not a text")
         name = f"{row['skeleton_id']}-{valence}"
         fields = {"id": name, "group": name, "valence": valence, "theme": row.get("theme")}
-        fields |= {"scenario": row["scenario"], "event": text, "language": row.get("language")}
+        fields |= {"scenario": scenario, "event": text, "language": row.get("language")}
         samples.append(sample_from_row(fields, where))
     return samples
 
 
-def limit_groups(samples: list[Sample], limit: int | None) -> list[Sample]:
-    """Return the first `limit` samples (all when None)."""
-    return samples if limit is None else samples[:limit]
+def spans_of(value: Any, where: str) -> tuple[tuple[int, int], ...]:
+    """Read half-open ranges of characters, ``[[start, end], ...]``; null is none.
 
-
-def with_emotion(sample: Sample, emotion: str | None) -> Sample:
-    """Return the sample with another emotion."""
-    return replace(sample, emotion=emotion)
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(path.glob("*.jsonl"))
-        if not files:
-            raise DataError(f"the folder {path} holds no .jsonl files")
-        return files
-    if not path.exists():
-        raise DataError(f"no such file: {path}", hint="check the path given as data")
-    return [path]
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if path.suffix == ".csv":
-        yield from _csv_rows(path)
-        return
-    for number, row in read_jsonl(path):
-        yield f"{path}, line {number}", row
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None
-    reader = csv.DictReader(io.StringIO(text))
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        if None in row or None in row.values():
-            raise DataError(f"{where}: the number of columns differs from the header")
-        fields: dict[str, Any] = {name: value or None for name, value in row.items()}
-        if fields.get("spans"):
-            fields["spans"] = _json_cell(fields["spans"], where)
-        yield where, fields
-
-
-def _json_cell(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        raise DataError(f"{where}: 'spans' must be JSON, such as [[0, 5]]") from None
-
-
-def _from_row(row: dict[str, Any], where: str) -> list[Sample]:
-    return expand_sev(row, where) if is_sev(row) else [sample_from_row(row, where)]
-
-
-def _spans(value: Any, where: str) -> tuple[tuple[int, int], ...]:
+    Raises
+    ------
+    DataError
+        When a range is not a pair of whole numbers with 0 <= start < end.
+    """
     if value is None:
         return ()
     try:

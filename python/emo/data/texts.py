@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -143,10 +144,14 @@ def read_verdicts(path: Path) -> list[Verdict]:
     for number, row in read_jsonl(path):
         where = f"{path}, line {number}"
         _need(row, ("id", "sample", "method", "judge"), where)
+        _typed(row, ("id", "sample", "emotion", "method", "label", "unlabelled", "judge"), where)
+        score = row.get("score")
+        if not (score is None or (type(score) in (int, float) and math.isfinite(score))):
+            raise DataError(f"{where}: 'score' must be a number or null")
         if (row.get("label") is None) == (row.get("unlabelled") is None):
             raise DataError(f"{where}: exactly one of 'label' and 'unlabelled' is needed")
-        names = Verdict.__dataclass_fields__
-        verdicts.append(Verdict(**{name: row.get(name) for name in names}))
+        fields: dict[str, Any] = {name: row.get(name) for name in Verdict.__dataclass_fields__}
+        verdicts.append(Verdict(**fields))
     if not verdicts:
         raise DataError(f"{path} holds no verdicts")
     _unique((verdict.id for verdict in verdicts), path)
@@ -155,17 +160,19 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
 def _text(row: dict[str, Any], where: str) -> Text:
     _need(row, ("id", "sample", "method", "reply"), where)
-    if not isinstance(row["reply"], str):
-        raise DataError(f"{where}: 'reply' must be a text")
+    _typed(row, ("id", "sample", "emotion", "method", "reply", "prompt_sha"), where)
+    n_tokens = row.get("n_tokens", 0)
+    if type(n_tokens) is not int or n_tokens < 0:
+        raise DataError(f"{where}: 'n_tokens' must be a count")
     source = sample_from_row({**row, "id": row["sample"], "emotion": None}, where)
     return Text(
-        id=str(row["id"]),
+        id=row["id"],
         source=source,
         emotion=row.get("emotion"),
-        method=str(row["method"]),
+        method=row["method"],
         reply=row["reply"],
-        prompt_sha=str(row.get("prompt_sha", "")),
-        n_tokens=int(row.get("n_tokens", 0)),
+        prompt_sha=row.get("prompt_sha") or "",
+        n_tokens=n_tokens,
         stopped=bool(row.get("stopped", True)),
     )
 
@@ -174,6 +181,12 @@ def _need(row: dict[str, Any], names: tuple[str, ...], where: str) -> None:
     for name in names:
         if row.get(name) is None:
             raise DataError(f"{where}: {name!r} is missing")
+
+
+def _typed(row: dict[str, Any], names: tuple[str, ...], where: str) -> None:
+    for name in names:
+        if row.get(name) is not None and not isinstance(row[name], str):
+            raise DataError(f"{where}: {name!r} must be a text")
 
 
 def _unique(ids: Iterable[str], path: Path) -> None:
