@@ -230,7 +230,7 @@ def _raw_vectors(moments: Moments, rows: RowLabels, method: str, site: Site) -> 
     """Vectors before normalisation, checked to stand above the rounding of the means."""
     if method == "within-group":
         used = moments.merged(rows.in_complete_groups)
-        vectors = used.mean - used.mean.mean(axis=0)
+        vectors: NDArray[np.float64] = used.mean - used.mean.mean(axis=0)
     else:
         used = moments.merged(rows.all_accepted)
         vectors = used.mean - moments.merged([rows.neutral]).mean
