@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -82,6 +83,24 @@ def test_the_hash_covers_the_weights(folder):
     raw[-1] ^= 1
     (folder / SINGLE).write_bytes(raw)
     assert weights_hash(folder) != before
+
+
+def test_a_hash_is_remembered_until_a_file_changes(folder, tmp_path, monkeypatch):
+    cache = tmp_path / "cache.json"
+    path = folder / SINGLE
+    first = weights_hash(folder, cache)
+    assert not cache.exists(), "a file this young may still change"
+    os.utime(path, (1e9, 1e9))
+    assert weights_hash(folder, cache) == first
+    with monkeypatch.context() as patch:
+        patch.setattr("emo.store.weights._hash_contents", None)
+        assert weights_hash(folder, cache) == first
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    assert weights_hash(folder, cache) != first
+    cache.write_text("{")
+    assert weights_hash(folder, cache) == hashlib.sha256(raw).hexdigest()
 
 
 def test_what_cannot_be_used_is_a_model_error(folder, tmp_path):

@@ -22,7 +22,8 @@ from emo.analysis.rows import RowLabels, label_rows
 from emo.analysis.scores import Scores, UnitScores
 from emo.errors import DataError, ModelError, NumericalError, SettingsError, UsageError
 from emo.sites import Site, tensor_name
-from emo.store import Checkpoint, Moments, Projection, Store, cached_moments
+from emo.store import Checkpoint, Moments, Projection, Store, cached_moments, weights_hash
+from emo.store.manifest import STATS
 from emo.store.moments import moments_from
 
 DIRECTION_PART = {"mlp_act": "resid_post", "head_out": "resid_mid"}
@@ -128,7 +129,7 @@ def _check_one_model(store: Store, directions: Directions, checkpoint: Checkpoin
             f"of {store.path} to {recorded}",
             hint="compute directions from this store",
         )
-    found = checkpoint.weight_sha()
+    found = weights_hash(checkpoint.folder, store.path / STATS / "weights.json")
     if found != recorded:
         raise SettingsError(
             f"{checkpoint.folder} holds other weights than those captured: {found}, the store "
@@ -237,20 +238,26 @@ def _heads(
     for e, classes in enumerate(_classes(rows, directions)):
         labels[np.isin(rows.labels, classes)] = e
     position = directions.position
-    everything = _core.grouped_contributions(
-        store.shards(site, position),
-        tensor_name(site, position),
-        labels,
-        len(beta),
-        beta,
-        int(store.model["d_head"]),
-        threads=threads,
-        chunks=store.chunk_hashes(site, position),
+    every = moments_from(
+        _core.grouped_contributions(
+            store.shards(site, position),
+            tensor_name(site, position),
+            labels,
+            len(beta),
+            beta,
+            int(store.model["d_head"]),
+            threads=threads,
+            chunks=store.chunk_hashes(site, position),
+        )
     )
-    own = np.arange(len(beta))
-    names = ("mean", "m2", "positive", "negative")
-    table = {name: np.asarray(everything[name])[own, own] for name in names}
-    return moments_from({"count": everything["count"], **table})
+    e = np.arange(len(beta))
+    return Moments(
+        count=every.count,
+        mean=every.mean[e, e],
+        m2=every.m2[e, e],
+        positive=every.positive[e, e],
+        negative=every.negative[e, e],
+    )
 
 
 def _classes(rows: RowLabels, directions: Directions) -> list[list[int]]:

@@ -224,10 +224,13 @@ class Scores:
                 for i, layer in enumerate(table.layers):
                     head = f"{kind},{_cell(emotion)},{layer},"
                     n = int(table.n[e])
-                    columns = (getattr(table, name)[e, i].tolist() for name in _TABLES)
-                    for unit, (*floats, rank) in enumerate(zip(*columns, strict=True)):
-                        cells = ",".join([f"{x:.9g}" for x in floats])
-                        yield f"{head}{unit},{n},{cells},{rank}\n"
+                    columns = [getattr(table, name)[e, i].tolist() for name in _TABLES]
+                    rows = zip(range(table.mean.shape[2]), *columns, strict=True)
+                    for unit, mean, sd, low, high, positive, rank in rows:
+                        yield (
+                            f"{head}{unit},{n},{mean:.9g},{sd:.9g},{low:.9g},{high:.9g},"
+                            f"{positive:.9g},{rank}\n"
+                        )
 
     def _columns(self) -> dict[str, Any]:
         """Columns of the table, one entry for each kind, emotion, layer and unit."""

@@ -134,7 +134,7 @@ def cached_moments(
     return moments
 
 
-def moments_from(result: Mapping[str, NDArray[Any]]) -> Moments:
+def moments_from(result: Mapping[str, Any]) -> Moments:
     """Give types to the native module's answer: signed counts, 0 where a label has no rows."""
     live = np.flatnonzero(result["count"])
     n_labels = len(result["count"])

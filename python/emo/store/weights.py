@@ -6,15 +6,17 @@ Only the output projections are asked for: ``W_down`` (input ``mlp_act``) and ``
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo.artifacts import read_json
-from emo.errors import ArtifactError, ModelError, UsageError
+from emo.artifacts import read_json, write_json
+from emo.errors import ArtifactError, ModelError, ResourceError, UsageError
 from emo.families import Family, Weight, family_of
 from emo.sites import Site
 
@@ -36,6 +38,7 @@ _PROJECTIONS: Mapping[str, tuple[Weight, Weight]] = {
     "head_out": ("out_proj", "out_bias"),
 }
 _BLOCK = 1 << 22
+_SETTLED = 2.0
 _FLOATS = ("F32", "F16", "BF16")
 
 
@@ -158,13 +161,16 @@ class Checkpoint:
             bias = None
         return Projection(path, name, transposed, d_model, width, bias)
 
-    def weight_sha(self) -> str:
-        """Hash of the weights; see `weights_hash`."""
-        return weights_hash(self.folder)
 
-
-def weights_hash(folder: Path) -> str:
+def weights_hash(folder: Path, cache: Path | None = None) -> str:
     """Hash the weights of a model folder.
+
+    Parameters
+    ----------
+    folder : Path
+    cache : Path, optional
+        A small file that remembers the hash of files of one size, time and inode, so that a
+        large model is read once.
 
     Returns
     -------
@@ -177,11 +183,43 @@ def weights_hash(folder: Path) -> str:
         When the folder holds no readable safetensors weights.
     """
     folder = Path(folder)
+    files = [folder / name for name in sorted(set(_tensor_files(folder).values()))]
+    state = [_file_state(path) for path in files]
+    known = _remembered(cache, state)
+    if known is not None:
+        return known
+    found = _hash_contents(files)
+    # A file written moments ago could change again without its time showing it.
+    old = time.time() - max(path.stat().st_mtime for path in files) > _SETTLED
+    if cache is not None and old and state == [_file_state(path) for path in files]:
+        # A cache that cannot be written costs time, not correctness.
+        with contextlib.suppress(ResourceError):
+            write_json(cache, {"files": state, "sha256": found})
+    return found
+
+
+def _file_state(path: Path) -> list[str | int]:
+    about = path.stat()
+    return [path.name, about.st_size, about.st_mtime_ns, about.st_ino]
+
+
+def _remembered(cache: Path | None, state: list[list[str | int]]) -> str | None:
+    if cache is None or not cache.is_file():
+        return None
+    try:
+        value = read_json(cache, "weight hash")
+    except ArtifactError:
+        return None
+    if isinstance(value, dict) and value.get("files") == state:
+        return str(value.get("sha256"))
+    return None
+
+
+def _hash_contents(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    buffer = bytearray(_BLOCK)
-    view = memoryview(buffer)
-    for name in sorted(set(_tensor_files(folder).values())):
-        with open(folder / name, "rb", buffering=0) as file:
+    view = memoryview(bytearray(_BLOCK))
+    for path in files:
+        with open(path, "rb", buffering=0) as file:
             while n := file.readinto(view):
                 digest.update(view[:n])
     return digest.hexdigest()
