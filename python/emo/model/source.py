@@ -33,7 +33,9 @@ _TOKENIZER_FILES = (
 _TEXT_FILES = (*_TOKENIZER_FILES, "config.json", "generation_config.json", _INDEX)
 _WEIGHT_PATTERNS = (_SINGLE, "model-*.safetensors")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
-_TIMEOUT = 10.0
+# Seconds for one answer of the hub; its client tries six times with 23 s of waiting in between,
+# which together stays within a minute.
+_TIMEOUT = 5.0
 _BLOCK = 1 << 22
 
 
