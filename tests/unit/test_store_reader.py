@@ -64,7 +64,9 @@ def test_what_is_no_store(tmp_path, make):
         Store.open(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\x00", "null", '{"kind": "emo-store"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "\x00", "null", '{"kind": "emo-store"}', "[" * 99_999, "9" * 9_999]
+)
 def test_a_damaged_manifest(store, text):
     (store.path / MANIFEST).write_text(text)
     with pytest.raises(ArtifactError, match=MANIFEST):

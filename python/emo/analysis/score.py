@@ -250,13 +250,13 @@ def _heads(
             chunks=store.chunk_hashes(site, position),
         )
     )
-    e = np.arange(len(beta))
+    own = np.arange(len(beta))
     return Moments(
         count=every.count,
-        mean=every.mean[e, e],
-        m2=every.m2[e, e],
-        positive=every.positive[e, e],
-        negative=every.negative[e, e],
+        mean=every.mean[own, own],
+        m2=every.m2[own, own],
+        positive=every.positive[own, own],
+        negative=every.negative[own, own],
     )
 
 

@@ -239,9 +239,21 @@ def read_record(path: Path) -> ShardRecord:
     ArtifactError
         When it is missing or damaged.
     """
-    value = read_json(path, "ledger record")
     with _damaged(path):
-        return _record(value)
+        return _record(read_json(path, "ledger record"))
+
+
+def read_manifest(path: Path) -> tuple[dict[str, Any], Manifest]:
+    """Read ``emo-store.json``: its JSON, and the same with types.
+
+    Raises
+    ------
+    ArtifactError
+        When it is foreign, of a newer format, or damaged.
+    """
+    with _damaged(path):
+        value = read_json(path, "store")
+    return value, parse_manifest(value, path)
 
 
 def parse_manifest(value: Any, path: Path) -> Manifest:
@@ -288,7 +300,14 @@ def _damaged(path: Path) -> Iterator[None]:
     """Turn any surprise while reading a JSON structure into one ArtifactError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        UsageError,
+    ) as error:
         raise ArtifactError(
             f"{path} is damaged: {type(error).__name__}: {error}",
             hint="restore it from a copy, or capture again into a new folder",

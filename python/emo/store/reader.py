@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo import _core
-from emo.artifacts import read_json
 from emo.errors import ArtifactError, UsageError, did_you_mean
 from emo.sites import Site, tensor_name
 from emo.store.manifest import (
@@ -24,7 +23,7 @@ from emo.store.manifest import (
     SHARDS,
     Manifest,
     ShardRecord,
-    parse_manifest,
+    read_manifest,
 )
 
 
@@ -67,8 +66,7 @@ class Store:
                 if begun
                 else f"a store holds {MANIFEST}; emo capture makes one",
             )
-        value = read_json(path / MANIFEST, "store")
-        store = cls(path, value, parse_manifest(value, path / MANIFEST))
+        store = cls(path, *read_manifest(path / MANIFEST))
         for shard in store.record.shards:
             _check_size(path / shard.file, shard)
         return store

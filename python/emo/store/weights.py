@@ -295,7 +295,7 @@ def _header(path: Path) -> dict[str, Any]:
             header = json.loads(file.read(length))
         if not isinstance(header, dict):
             raise ValueError("the header is no object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not a readable safetensors file: {error}") from None
     header.pop("__metadata__", None)
     return header
