@@ -150,7 +150,7 @@ def _cache_path(
     key = [_FORMAT, name, n_labels, hashlib.sha256(labels.tobytes()).hexdigest()]
     key += [shard.blake3 for shard in store.record.shards]
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    return store.path / STATS / f"{name}-{digest[:32]}.safetensors"
+    return store.path / STATS / f"{name.replace(':', '-')}-{digest[:32]}.safetensors"
 
 
 def _save(path: Path, moments: Moments) -> None:
