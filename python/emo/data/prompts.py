@@ -7,7 +7,6 @@ otherwise, then tokenised once.
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +17,17 @@ EMOTION_SENTENCE = "Always reply in {emotion}."
 LENGTH_SENTENCE = "Keep the reply to at most two sentences."
 FALLBACK = "{system}\n\nUser: {content}\nBot:"
 PINNED_DATE = "26 Jul 2024"
-_PINNED = datetime.datetime(2024, 7, 26)
+_CLOCK = {
+    "%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24",
+    "%a": "Fri", "%A": "Friday", "%F": "2024-07-26", "%H": "12", "%M": "00", "%S": "00",
+}  # fmt: skip
+# Renderers pass no functions on to a template, so the clock is pinned inside it; the line break
+# behind the macro is dropped when rendered.
+_PINNED_CLOCK = (
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f" | replace('{code}', '{value}')" for code, value in _CLOCK.items())
+    + " }}{% endmacro %}\n"
+)
 
 
 @dataclass(frozen=True)
@@ -105,15 +114,16 @@ class PromptBuilder:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._template = getattr(tokenizer, "chat_template", None)
+        self._template = _chat_template(tokenizer)
+        self._pinned = _pin_clock(self._template)
         self._takes_system = bool(self._template) and self._renders_system()
         self._bos = self._added_bos()
 
     @property
     def template_sha(self) -> str:
         """Hex SHA-256 of the chat template or of the fallback format, and the system texts."""
-        template = self._template if self._template else FALLBACK
-        return sha256_text("\n".join([str(template), EMOTION_SENTENCE, LENGTH_SENTENCE]))
+        template = self._template or FALLBACK
+        return sha256_text("\n".join([template, EMOTION_SENTENCE, LENGTH_SENTENCE]))
 
     def build(self, content: str, emotion: str | None, *, reply: str | None = None) -> Prompt:
         """Render and tokenise a prompt that asks for a reply to `content`.
@@ -157,8 +167,8 @@ class PromptBuilder:
             messages,
             tokenize=False,
             add_generation_prompt=True,
+            chat_template=self._pinned,
             date_string=PINNED_DATE,
-            strftime_now=_PINNED.strftime,
         )
         return str(rendered)
 
@@ -202,6 +212,21 @@ class PromptBuilder:
             if whole[: prompt.n_prompt] == prompt.ids:
                 added = whole[prompt.n_prompt :]
         return replace(prompt, text=prompt.text + tail, ids=prompt.ids + added)
+
+
+def _chat_template(tokenizer: Any) -> str | None:
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        raise ModelError(f"the model's chat template cannot be chosen: {error}") from None
+
+
+def _pin_clock(template: str | None) -> str | None:
+    if template is None or "strftime_now" not in template:
+        return template
+    return _PINNED_CLOCK + template
 
 
 def _template_error() -> type[Exception]:
