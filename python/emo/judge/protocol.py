@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from emo.data.samples import Sample
 from emo.data.texts import Text, Verdict
+from emo.judge.labelled import read_labelled
 
 EMPTY = "empty"
 UNKNOWN_TARGET = "unknown-target"
@@ -80,6 +83,23 @@ def reasons(verdicts: Sequence[Verdict]) -> dict[str, int]:
 def coverage(verdicts: Sequence[Verdict]) -> float:
     """Share of the verdicts that carry a label; 0 when there are none."""
     return sum(v.label is not None for v in verdicts) / len(verdicts) if verdicts else 0.0
+
+
+def measured(judge: Judge, path: Path) -> dict[str, Any]:
+    """Agreement of a judge with labelled texts in a file that it was not made from.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be used.
+    """
+    rows = read_labelled([path])
+    texts = [
+        Text(str(i), Sample(str(i), str(i), text=row.text), None, "labelled", row.text, "", 0, True)
+        for i, row in enumerate(rows)
+    ]
+    labels = [verdict.label for verdict in judge.judge(texts)]
+    return agreement([row.emotion for row in rows], labels, method=f"texts of {path.name}")
 
 
 def agreement(truth: Sequence[str], given: Sequence[str | None], *, method: str) -> dict[str, Any]:

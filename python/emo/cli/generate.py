@@ -1,0 +1,183 @@
+"""``emo generate``: replies of a model, plain, prompted for an emotion, or steered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emo.cli import options
+from emo.errors import UsageError, did_you_mean, import_extra
+
+if TYPE_CHECKING:
+    from emo.analysis.directions import Directions
+    from emo.experiments.elicit import Push
+
+ALPHA = 8.0
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """The options that say how to ask."""
+
+    emotions: str
+    instruct: bool
+    directions: Path | None
+    steer: str | None
+    alpha: float | None
+    alpha_norm: float | None
+    layers: str
+    scope: str
+    random_control: int | None
+
+    def check(self) -> None:
+        """Refuse options that do not go together."""
+        if (self.directions is None) != (self.steer is None):
+            raise UsageError("--directions and --steer go together", hint="--steer each")
+        if self.alpha is not None and self.alpha_norm is not None:
+            raise UsageError("give --alpha or --alpha-norm, not both")
+        strengths = (self.alpha, self.alpha_norm, self.random_control)
+        if self.steer is None and any(value is not None for value in strengths):
+            raise UsageError(
+                "--alpha, --alpha-norm and --random-control belong to steering",
+                hint="give --directions and --steer",
+            )
+        if self.steer not in (None, "each") and self.emotions != "all":
+            raise UsageError("--steer names the target already", hint="leave out --emotions")
+
+    @property
+    def method(self) -> str:
+        """How the replies come about."""
+        if self.steer is not None:
+            return "steering" if self.random_control is None else "random"
+        return "prompting" if self.instruct else "baseline"
+
+    def targets(self, directions: Directions | None) -> tuple[str, ...]:
+        """Emotions to ask for."""
+        from emo.data.samples import DEFAULT_EMOTIONS
+
+        if self.method == "baseline":
+            return ()
+        if directions is not None and self.steer != "each":
+            return (str(self.steer),)
+        if self.emotions == "all":
+            return DEFAULT_EMOTIONS if directions is None else directions.labels
+        chosen = tuple(name.strip() for name in self.emotions.split(",") if name.strip())
+        if not chosen:
+            raise UsageError("--emotions names no emotion", hint=did_you_mean("", DEFAULT_EMOTIONS))
+        return chosen
+
+    def push(self, directions: Directions | None, n_layers: int) -> Push | None:
+        """How to steer; None for the methods that do not."""
+        from emo.experiments.elicit import Push
+        from emo.sites import parse_layers
+
+        if directions is None:
+            return None
+        relative: Any = "rms" if self.alpha_norm is None else "norm"
+        alpha = self.alpha_norm if self.alpha_norm is not None else self.alpha
+        scope: Any = self.scope
+        push = Push(
+            directions,
+            parse_layers(self.layers, n_layers),
+            ALPHA if alpha is None else alpha,
+            relative,
+            scope,
+        )
+        return push if self.random_control is None else push.randomised(self.random_control)
+
+
+@click.command()
+@options.model
+@click.option("--data", type=options.PATH, required=True, help="Samples, or a folder of them.")
+@click.option("--emotions", default="all", show_default=True, help="Targets: all, or a,b.")
+@click.option("--no-instruct", is_flag=True, help="Name no emotion.")
+@click.option("--directions", type=options.PATH, help="Directions to steer with.")
+@click.option("--steer", help="An emotion, or each; no emotion is named then.")
+@click.option("--alpha", type=float, help=f"Strength in RMS(h) (default {ALPHA:g}).")
+@click.option("--alpha-norm", type=float, help="Strength in |h|, the same for any width.")
+@click.option("--layers", default="0.4-0.7", show_default=True, help="11-20, 3,5 or shares.")
+@click.option(
+    "--scope",
+    type=click.Choice(["prompt", "decode", "both"]),
+    default="both",
+    show_default=True,
+    help="Steer the last prompt token, the tokens written, or both.",
+)
+@click.option("--random-control", type=click.IntRange(min=0), help="Seed of random vectors.")
+@click.option(
+    "--max-new-tokens", type=click.IntRange(min=1), default=60, show_default=True,
+    help="Longest reply.",
+)  # fmt: skip
+@options.batch_size
+@options.revision
+@options.device
+@options.trust_remote_code
+@options.limit
+@options.as_json
+@options.quiet
+@options.output
+def generate(
+    model: str,
+    data: Path,
+    emotions: str,
+    no_instruct: bool,
+    directions: Path | None,
+    steer: str | None,
+    alpha: float | None,
+    alpha_norm: float | None,
+    layers: str,
+    scope: str,
+    random_control: int | None,
+    max_new_tokens: int,
+    batch_size: int | None,
+    revision: str | None,
+    device: str,
+    trust_remote_code: bool,
+    limit: int | None,
+    as_json: bool,
+    quiet: bool,
+    output: Path,
+) -> None:
+    """Generate one reply for each sample of DATA and target emotion.
+
+    Without further options the prompt names the emotion. A killed run goes on with the same
+    command and ends with the same bytes.
+    """
+    wish = _Wish(
+        emotions, not no_instruct, directions, steer, alpha, alpha_norm, layers, scope,
+        random_control,
+    )  # fmt: skip
+    wish.check()
+    import_extra("torch", "model")
+    from emo.analysis.directions import Directions
+    from emo.data.prompts import PromptBuilder
+    from emo.data.samples import read_samples
+    from emo.experiments.replies import elicit_to_file
+    from emo.model.load import load_model
+
+    samples = read_samples(data)[:limit]
+    vectors = None if directions is None else Directions.load(directions)
+    targets = wish.targets(vectors)
+    loaded = load_model(
+        model, revision=revision, device=device, trust_remote_code=trust_remote_code
+    )
+    with options.progress("generate", quiet=quiet) as report:
+        texts = elicit_to_file(
+            output,
+            loaded,
+            samples,
+            emotions=targets,
+            method=wish.method,
+            builder=PromptBuilder(loaded.tokenizer),
+            push=wish.push(vectors, loaded.n_layers),
+            max_new_tokens=max_new_tokens,
+            batch_size=batch_size,
+            progress=report,
+        )
+    if as_json:
+        options.print_json({"method": wish.method, "emotions": list(targets), "texts": len(texts)})
+    else:
+        options.console(quiet=quiet).print(f"{len(texts):,} replies ({wish.method}): {output}")

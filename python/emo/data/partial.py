@@ -1,0 +1,123 @@
+"""Rows finished so far, kept beside an output file until it is whole.
+
+``OUTPUT.part`` begins with a line that holds the settings; each further line is a finished row
+with its `id`. A line that a killed process left half written is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from emo.artifacts import write_bytes
+from emo.errors import ArtifactError, ResourceError, SettingsError
+
+
+class PartFile:
+    """The finished rows of an output that is being made.
+
+    Parameters
+    ----------
+    output : Path
+        The file to be; the rows lie in a file of that name with ``.part`` behind it.
+    settings : mapping
+        Everything that changes the rows; JSON values.
+
+    Attributes
+    ----------
+    rows : dict of str to dict
+        Rows of an earlier run with the same settings, by id.
+
+    Raises
+    ------
+    SettingsError
+        When the rows were begun with other settings; each differing field is named.
+    ArtifactError
+        When a line of the file is damaged.
+    ResourceError
+        When the file cannot be read or written.
+    """
+
+    def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
+        self.path = Path(f"{output}.part")
+        self.rows: dict[str, dict[str, Any]] = {}
+        head = json.loads(json.dumps(settings))
+        lines = self._whole_lines()
+        if not lines:
+            write_bytes(self.path, _line({"settings": head}))
+            return
+        self._compare(self._parse(lines[0], 1).get("settings"), head)
+        for number, line in enumerate(lines[1:], 2):
+            row = self._parse(line, number)
+            self.rows[row["id"]] = row
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add finished rows; they are on the disk when this returns.
+
+        Raises
+        ------
+        ResourceError
+            When they cannot be written.
+        """
+        try:
+            with open(self.path, "ab") as file:
+                file.write(b"".join(map(_line, rows)))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _trouble("write", self.path, error) from None
+
+    def remove(self) -> None:
+        """Delete the file, when the output is whole."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def _whole_lines(self) -> list[bytes]:
+        """Lines of the file that end in a line break; what follows the last one is cut off."""
+        try:
+            data = self.path.read_bytes()
+            kept = data.rfind(b"\n") + 1
+            if kept < len(data):
+                os.truncate(self.path, kept)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise _trouble("read", self.path, error) from None
+        return data[:kept].splitlines()
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not ("settings" in row if number == 1 else "id" in row):
+            raise ArtifactError(
+                f"{self.path}, line {number} is damaged", hint=f"delete {self.path} to begin anew"
+            )
+        return row
+
+    def _compare(self, found: Any, wanted: Mapping[str, Any]) -> None:
+        found = found if isinstance(found, dict) else {}
+        names = sorted(found.keys() | wanted.keys())
+        changes = [
+            f"{name} was {json.dumps(found.get(name))}, now {json.dumps(wanted.get(name))}"
+            for name in names
+            if found.get(name) != wanted.get(name)
+        ]
+        if changes:
+            raise SettingsError(
+                f"{self.path} was begun with other settings: {'; '.join(changes)}",
+                hint="choose another -o, or delete it to begin anew",
+            )
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _trouble(verb: str, path: Path, error: OSError) -> ResourceError:
+    return ResourceError(f"cannot {verb} {path}: {os.strerror(error.errno or 0)}")

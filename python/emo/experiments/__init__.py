@@ -1,0 +1,1 @@
+"""Where model, judge and analysis meet: capture, elicitation, evaluation, strength, probes."""

@@ -1,0 +1,77 @@
+"""Elicit replies into a file; a killed run goes on and ends with the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emo.data.partial import PartFile
+from emo.data.prompts import PromptBuilder
+from emo.data.samples import Sample, samples_hash
+from emo.data.texts import Text, write_texts
+from emo.experiments.elicit import MAX_NEW_TOKENS, Progress, Push, elicit
+from emo.model import LanguageModel
+
+
+def elicit_to_file(
+    output: Path,
+    model: LanguageModel,
+    samples: Sequence[Sample],
+    *,
+    emotions: Sequence[str],
+    method: str,
+    builder: PromptBuilder,
+    push: Push | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> list[Text]:
+    """Elicit as `emo.experiments.elicit.elicit` does, and write the texts.
+
+    Finished rows lie in ``OUTPUT.part`` until all are there. The batch size is no setting: it
+    changes nothing but rounding, and memory may ask for a smaller one.
+
+    Raises
+    ------
+    SettingsError
+        When ``OUTPUT.part`` was begun with another model, data or options.
+    """
+    settings = {
+        "model": model.weight_sha or model.name,
+        "tokenizer": model.tokenizer_sha,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "template": builder.template_sha,
+        "data": samples_hash(samples),
+        "method": method,
+        "emotions": list(emotions),
+        "max_new_tokens": max_new_tokens,
+        "steering": None if push is None else push.settings(),
+    }
+    part = PartFile(output, settings)
+    texts = elicit(
+        model,
+        samples,
+        emotions=emotions,
+        method=method,
+        builder=builder,
+        push=push,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        existing=restored(part.rows.values(), samples),
+        on_rows=lambda rows: part.append(row.to_row() for row in rows),
+        progress=progress,
+    )
+    write_texts(output, texts)
+    part.remove()
+    return texts
+
+
+def restored(rows: Iterable[Mapping[str, Any]], samples: Sequence[Sample]) -> dict[str, Text]:
+    """Texts by id from rows that were made from these samples."""
+    sources = {sample.id: sample for sample in samples}
+    names = ("id", "emotion", "method", "reply", "prompt_sha", "n_tokens", "stopped")
+    return {
+        row["id"]: Text(source=sources[row["sample"]], **{name: row[name] for name in names})
+        for row in rows
+    }

@@ -1,0 +1,53 @@
+"""Judge many texts, going on where an interrupted run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from emo.data.partial import PartFile
+from emo.data.texts import Text, Verdict
+from emo.judge.protocol import Judge, Progress
+
+_BLOCK = 256
+
+
+def judge_texts(
+    judge: Judge,
+    texts: Sequence[Text],
+    *,
+    part: PartFile | None = None,
+    progress: Progress | None = None,
+) -> list[Verdict]:
+    """Return one verdict for each text, in order.
+
+    Parameters
+    ----------
+    judge : Judge
+    texts : sequence of Text
+    part : PartFile, optional
+        Keeps the verdicts of finished blocks; texts that have one there are not judged again.
+    progress : callable (texts done, texts in all), optional
+
+    Raises
+    ------
+    ResourceError
+        When the judge's endpoint or the disk fails.
+    """
+    known = {} if part is None else part.rows
+    verdicts = {id_: Verdict(**row) for id_, row in known.items()}
+    waiting = [text for text in texts if text.id not in verdicts]
+    for start in range(0, len(waiting), _BLOCK):
+        done = len(texts) - len(waiting) + start
+        block = judge.judge(waiting[start : start + _BLOCK], _shifted(progress, done, len(texts)))
+        verdicts |= {verdict.id: verdict for verdict in block}
+        if part is not None:
+            part.append(map(asdict, block))
+    return [verdicts[text.id] for text in texts]
+
+
+def _shifted(progress: Progress | None, before: int, total: int) -> Progress | None:
+    if progress is None:
+        return None
+    report = progress
+    return lambda done, _: report(before + done, total)
