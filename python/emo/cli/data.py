@@ -79,7 +79,8 @@ def import_(file: Path, *, output: Path, as_json: bool, quiet: bool) -> None:
         options.print_json({"rows": findings.n_rows, "rules": findings.by_rule})
     else:
         _print_rules(findings)
-    options.console(quiet=quiet).print(f"wrote {findings.n_rows:,} records to {output}")
+    told = f"wrote {findings.n_rows:,} records to {output}"
+    options.console(quiet=quiet).print(told, soft_wrap=True, markup=False)
 
 
 def _named(files: Sequence[Path]) -> str:
