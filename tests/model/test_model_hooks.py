@@ -98,7 +98,7 @@ def test_hooks_are_gone_after_an_exception(model, batch) -> None:
     def fail(_value, _positions):
         raise RuntimeError("stop")
 
-    with pytest.raises(RuntimeError, match="stop"):  # noqa: SIM117, PT012
+    with pytest.raises(RuntimeError, match="stop"):  # noqa: SIM117
         with record(model, [Site(0, "resid_mid")]), edit(model, {Site(1, "mlp_act"): fail}):
             run(model, batch)
     assert hooks_left(model) == 0

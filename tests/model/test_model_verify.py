@@ -105,7 +105,7 @@ def test_an_error_beside_huge_features_is_found() -> None:
 
 def test_opt_that_norms_after_adding_is_refused() -> None:
     module = tiny_module("opt", do_layer_norm_before=False)
-    with pytest.raises(ModelError, match="no module 'model.decoder.final_layer_norm'"):
+    with pytest.raises(ModelError, match=r"no module 'model.decoder.final_layer_norm'"):
         LanguageModel.wrap(module)
 
 

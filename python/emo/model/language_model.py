@@ -74,7 +74,7 @@ class LanguageModel:
             family.resolve(config),
             shape_of(config),
             name=fields.pop("name", str(config.get("model_type"))),
-            context=config.get("max_position_embeddings"),
+            context=getattr(hugging_face.config, "max_position_embeddings", None),
             eos_ids=_eos_ids(module, tokenizer),
             soft_cap=family.soft_cap(config),
             **fields,

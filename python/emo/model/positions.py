@@ -102,7 +102,7 @@ def overlapping(
     Parameters
     ----------
     offsets : sequence of (start, end)
-        Code points of each token; empty ranges (special tokens) never overlap.
+        Code points of each token; empty ranges (special tokens) overlap nothing.
     spans : sequence of (start, end)
         Half-open ranges of code points.
 
@@ -112,5 +112,5 @@ def overlapping(
     return tuple(
         i
         for i, (start, end) in enumerate(offsets)
-        if any(start < stop and begin < end for begin, stop in spans) and start < end
+        if any(max(start, begin) < min(end, stop) for begin, stop in spans)
     )
