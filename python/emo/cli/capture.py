@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from emo.cli import options
-from emo.errors import UsageError, did_you_mean
 from emo.sites import Site, parse_part
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def capture(
         model, revision=revision, device=device, trust_remote_code=trust_remote_code
     )
     builder = PromptBuilder(loaded.tokenizer)
-    items = _items(data, builder, () if no_instruct else _emotions(emotions), limit)
+    items = _items(data, builder, () if no_instruct else options.parse_emotions(emotions), limit)
     settings = CaptureSettings(_sites(sites, loaded.n_layers), wanted, dtype, token_budget)
     talk = options.console(quiet=quiet)
 
@@ -109,17 +108,6 @@ def _items(
     if is_texts_file(data):
         return items_from_texts(read_texts(data)[:limit], builder)
     return items_from_samples(read_samples(data)[:limit], builder, emotions)
-
-
-def _emotions(names: str) -> tuple[str, ...]:
-    from emo.data.samples import DEFAULT_EMOTIONS
-
-    if names == "all":
-        return DEFAULT_EMOTIONS
-    chosen = tuple(name.strip() for name in names.split(",") if name.strip())
-    if not chosen:
-        raise UsageError("--emotions names no emotion", hint=did_you_mean("", DEFAULT_EMOTIONS))
-    return chosen
 
 
 def _sites(names: str | None, n_layers: int) -> tuple[Site, ...]:

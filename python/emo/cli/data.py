@@ -104,9 +104,16 @@ def _print_findings(findings: Findings) -> None:
     console = _stdout()
     if findings.found:
         table = _table("place", "id", "rule", "what")
-        for one in findings.found:
-            table.add_row(f"{one.file}:{one.line}", one.id or "", one.rule, one.what)
+        for finding in findings.found:
+            place = f"{finding.file}:{finding.line}"
+            table.add_row(place, finding.id or "", finding.rule, finding.what)
         console.print(table)
+    if findings.classes:
+        reports = _table("emotion", "file", "sentences", "mean words", "first words")
+        for one in findings.classes:
+            first = ", ".join(f"{word} {n}" for word, n in one.first_words)
+            reports.add_row(one.emotion, one.file, f"{one.n:,}", f"{one.mean_words:.1f}", first)
+        console.print(reports)
     asked = f" ({findings.min_words:,} asked for)" if findings.min_words else ""
     counts = f"{findings.n_rows:,} rows, {findings.n_texts:,} texts, {findings.n_words:,} different"
     result = f"{len(findings.found):,} findings" if findings.found else "clean"

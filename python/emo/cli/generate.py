@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emo.cli import options
-from emo.errors import UsageError, did_you_mean, import_extra
+from emo.errors import UsageError, import_extra
 
 if TYPE_CHECKING:
     from emo.analysis.directions import Directions
@@ -56,18 +56,13 @@ class _Wish:
 
     def targets(self, directions: Directions | None) -> tuple[str, ...]:
         """Emotions to ask for."""
-        from emo.data.samples import DEFAULT_EMOTIONS
-
         if self.method == "baseline":
             return ()
         if directions is not None and self.steer != "each":
             return (str(self.steer),)
-        if self.emotions == "all":
-            return DEFAULT_EMOTIONS if directions is None else directions.labels
-        chosen = tuple(name.strip() for name in self.emotions.split(",") if name.strip())
-        if not chosen:
-            raise UsageError("--emotions names no emotion", hint=did_you_mean("", DEFAULT_EMOTIONS))
-        return chosen
+        if self.emotions == "all" and directions is not None:
+            return directions.labels
+        return options.parse_emotions(self.emotions)
 
     def push(self, directions: Directions | None, n_layers: int) -> Push | None:
         """How to steer; None for the methods that do not."""

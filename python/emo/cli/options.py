@@ -22,6 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from emo.errors import UsageError, did_you_mean
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 Report = Callable[[int, int], None]
 
@@ -50,6 +52,26 @@ threads = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet = click.option("--quiet", is_flag=True, help="No progress and no talk.")
+
+
+def parse_emotions(names: str) -> tuple[str, ...]:
+    """Read target emotions: ``all`` for the default six, or names with commas between.
+
+    Raises
+    ------
+    UsageError
+        When no emotion is named, or one twice.
+    """
+    from emo.data.samples import DEFAULT_EMOTIONS
+
+    if names == "all":
+        return DEFAULT_EMOTIONS
+    chosen = tuple(name.strip() for name in names.split(",") if name.strip())
+    if not chosen:
+        raise UsageError("--emotions names no emotion", hint=did_you_mean("", DEFAULT_EMOTIONS))
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(f"--emotions names one twice: {names}")
+    return chosen
 
 
 def print_json(value: Any) -> None:

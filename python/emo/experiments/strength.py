@@ -107,6 +107,7 @@ class Strength:
         base = self.baseline_perplexity
         return {
             "choice": None if self.choice is None else self.choice.to_json(base),
+            "mildest": self.mildest.to_json(base),
             "grid": [cell.to_json(base) for cell in self.cells],
             "baseline_perplexity": base,
             "limit_ratio": self.plan.limit_ratio,

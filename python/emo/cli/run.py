@@ -1,0 +1,75 @@
+"""``emo run``: every stage for a model and a data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from emo.cli import options
+
+
+@click.command()
+@options.model
+@click.option("--data", type=options.PATH, required=True, help="Discovery data.")
+@click.option("--test-data", type=options.PATH, help="Test data (default: half of the scenarios).")
+@click.option("--judge", default="linear", show_default=True, help="linear, hf:NAME, chat:MODEL.")
+@click.option("--emotions", default="all", help="Target emotions: all, or a,b.")
+@click.option("--smoke", is_flag=True, help="A small pass, to see that everything works.")
+@click.option("--limit", type=click.IntRange(min=2), help="Only the first N scenarios of a set.")
+@options.seed
+@options.revision
+@options.device
+@options.trust_remote_code
+@options.as_json
+@options.quiet
+@options.output
+def run(
+    model: str,
+    data: Path,
+    test_data: Path | None,
+    judge: str,
+    emotions: str,
+    smoke: bool,
+    limit: int | None,
+    seed: int,
+    revision: str | None,
+    device: str,
+    trust_remote_code: bool,
+    as_json: bool,
+    quiet: bool,
+    output: Path,
+) -> None:
+    """Elicit, judge, capture, find directions, score, steer, evaluate and report.
+
+    Directions and strengths come from the discovery data, figures from the test data. A killed
+    run goes on with the same command.
+    """
+    from emo.cli.talk import TerminalTalk, print_summary
+    from emo.model.load import load_model
+    from emo.pipeline.run import run as run_all
+    from emo.pipeline.settings import SMOKE, RunSettings
+
+    settings = replace(
+        SMOKE if smoke else RunSettings(),
+        judge=judge,
+        seed=seed,
+        emotions=options.parse_emotions(emotions),
+    )
+    if limit is not None:
+        settings = replace(settings, limit=limit)
+    summary = run_all(
+        lambda: load_model(
+            model, revision=revision, device=device, trust_remote_code=trust_remote_code
+        ),
+        data,
+        test_data,
+        output,
+        settings,
+        TerminalTalk(quiet=quiet),
+    )
+    if as_json:
+        options.print_json(summary)
+    else:
+        print_summary(summary, model, output)

@@ -1,0 +1,302 @@
+"""All stages from a model and data to ``summary.json`` and ``report.html``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from emo.analysis.directions import Directions, directions
+from emo.analysis.rows import accepted_ids
+from emo.analysis.score import open_checkpoint, score
+from emo.artifacts import package_version, read_json, write_json, write_jsonl
+from emo.data.prompts import PromptBuilder
+from emo.data.samples import samples_hash
+from emo.data.texts import (
+    Text,
+    read_texts,
+    read_verdicts,
+    write_texts,
+    write_verdicts,
+)
+from emo.experiments.capture import CaptureSettings, capture, items_from_texts
+from emo.experiments.elicit import Push, elicit
+from emo.experiments.evaluate import methods_table
+from emo.experiments.fluency import likelihoods, quality
+from emo.experiments.probes import geometry
+from emo.experiments.strength import Plan, Strength, choose
+from emo.judge import Judge, open_judge
+from emo.model.language_model import LanguageModel
+from emo.pipeline.folder import Stage, check_configuration, run_stages
+from emo.pipeline.settings import RunSettings, data_statistics, divide, part, scenario_of
+from emo.report import build
+from emo.store import Store, folder_lock
+
+POSITIONS = ("last", "reply")
+Report = Callable[[int, int], None]
+
+
+class Talk(Protocol):
+    """How a run tells what it is doing."""
+
+    def stage(self, name: str, done: bool) -> None:
+        """Say that a stage begins, or was done before."""
+
+    def progress(self, label: str) -> AbstractContextManager[Report]:
+        """Show progress: yields ``report(done, total)``."""
+
+
+def run(
+    load: Callable[[], LanguageModel],
+    data: Path,
+    test_data: Path | None,
+    folder: Path,
+    settings: RunSettings,
+    talk: Talk,
+) -> dict[str, Any]:
+    """Run every stage that is not done yet in `folder`; returns ``summary.json``.
+
+    Parameters
+    ----------
+    load : callable
+        Loads the model.
+    data, test_data : Path
+        Discovery data, on which everything is chosen, and test data, on which it is measured;
+        without the second the first is split by scenario.
+    folder : Path
+        The run folder, made when missing.
+    settings : RunSettings
+    talk : Talk
+
+    Raises
+    ------
+    SettingsError
+        When the folder was begun with other settings; each differing field is named.
+    EmoError
+        What the stages raise; finished stages stay done.
+    """
+    discovery, test = divide(Path(data), test_data and Path(test_data), settings)
+    model = load()
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder):
+        work = _Run(model, folder, settings, talk)
+        check_configuration(
+            folder,
+            {
+                "model": {k: v for k, v in model.describe().items() if k != "folder"},
+                "data": {
+                    name: {"sha256": samples_hash(samples), "n": len(samples)}
+                    for name, samples in (("discovery", discovery), ("test", test))
+                },
+                "prompts": work.builder.template_sha,
+                "options": asdict(settings),
+                "seed": settings.seed,
+                "version": package_version(),
+            },
+        )
+        work.discovery, work.test = discovery, test
+        seconds = run_stages(folder, work.stages(), talk.stage)
+        return work.summarise(seconds)
+
+
+class _Run:
+    """The stages of one run; each reads and writes artifacts of the folder."""
+
+    def __init__(
+        self, model: LanguageModel, folder: Path, settings: RunSettings, talk: Talk
+    ) -> None:
+        self.model, self.folder, self.settings, self.talk = model, folder, settings, talk
+        self.builder = PromptBuilder(model.tokenizer)
+        self.discovery: list[Any] = []
+        self.test: list[Any] = []
+
+    @cached_property
+    def judge(self) -> Judge:
+        return open_judge(self.settings.judge, emotions=self.settings.emotions)
+
+    def stages(self) -> list[Stage]:
+        found = ("texts-discovery.jsonl", "verdicts-discovery.jsonl")
+        both = tuple(f"directions-{position}.safetensors" for position in POSITIONS)
+        chosen = ("strength.json", "directions.safetensors")
+        return [
+            Stage("data", ("run.json",), ("data.json",), self._data),
+            Stage("elicit", ("run.json",), found[:1], self._elicit),
+            Stage("judge", found[:1], found[1:], self._judge_discovery),
+            Stage("capture", found[:1], ("store",), self._capture),
+            Stage("directions", (*found[1:], "store"), both, self._directions),
+            Stage("strength", both, chosen, self._strength),
+            Stage("score", (chosen[1], "store"), ("scores.safetensors",), self._score),
+            Stage("generate", chosen, ("texts.jsonl",), self._generate),
+            Stage("verdicts", ("texts.jsonl",), ("verdicts.jsonl",), self._judge_test),
+            Stage("fluency", ("texts.jsonl",), ("likelihoods.jsonl",), self._fluency),
+            Stage("geometry", (chosen[1], "store", *found[1:]), ("geometry.json",), self._geometry),
+        ]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name
+
+    def _data(self) -> None:
+        statistics = {
+            "discovery": data_statistics(self.discovery),
+            "test": data_statistics(self.test),
+        }
+        write_json(self._path("data.json"), statistics)
+
+    def _texts(self, samples: list[Any], method: str, push: Push | None = None) -> list[Text]:
+        with self.talk.progress(f"generate: {method}") as report:
+            return elicit(
+                self.model,
+                samples,
+                emotions=self.settings.emotions,
+                method=method,
+                builder=self.builder,
+                push=push,
+                max_new_tokens=self.settings.max_new_tokens,
+                progress=report,
+            )
+
+    def _elicit(self) -> None:
+        write_texts(self._path("texts-discovery.jsonl"), self._texts(self.discovery, "prompting"))
+
+    def _judge(self, texts: str, verdicts: str) -> None:
+        write_verdicts(self._path(verdicts), self.judge.judge(read_texts(self._path(texts))))
+
+    def _judge_discovery(self) -> None:
+        self._judge("texts-discovery.jsonl", "verdicts-discovery.jsonl")
+
+    def _judge_test(self) -> None:
+        self._judge("texts.jsonl", "verdicts.jsonl")
+
+    def _capture(self) -> None:
+        texts = [t for t in read_texts(self._path("texts-discovery.jsonl")) if t.reply]
+        with self.talk.progress("capture") as report:
+            capture(
+                self.model,
+                items_from_texts(texts, self.builder),
+                self._path("store"),
+                CaptureSettings(positions=POSITIONS, dtype=self.settings.dtype),
+                template_sha=self.builder.template_sha,
+                progress=report,
+            )
+
+    def _accepted(self) -> set[str]:
+        return set(accepted_ids(read_verdicts(self._path("verdicts-discovery.jsonl"))))
+
+    def _directions(self) -> None:
+        store, accepted = Store.open(self._path("store")), self._accepted()
+        for position in POSITIONS:
+            found = directions(store, accepted, position=position)
+            found.save(self._path(f"directions-{position}.safetensors"))
+
+    def _strength(self) -> None:
+        settings = self.settings
+        found = {
+            position: Directions.load(self._path(f"directions-{position}.safetensors"))
+            for position in POSITIONS
+        }
+        with self.talk.progress("strength") as report:
+            strength = choose(
+                self.model,
+                part(self.discovery, settings.grid_scenarios, settings.seed),
+                found,
+                self.judge,
+                self.builder,
+                emotions=settings.emotions,
+                plan=Plan(
+                    depths=settings.depths,
+                    alphas=settings.alphas,
+                    relative="norm",
+                    max_new_tokens=settings.max_new_tokens,
+                ),
+                held_out={scenario_of(sample) for sample in self.test},
+                progress=report,
+            )
+        write_json(self._path("strength.json"), strength.to_json())
+        found[_cell(strength).position].save(self._path("directions.safetensors"))
+
+    def _push(self) -> Push:
+        record = read_json(self._path("strength.json"), "strength")
+        cell = record["choice"] or record["mildest"]
+        return Push(
+            Directions.load(self._path("directions.safetensors")),
+            tuple(cell["layers"]),
+            cell["alpha"],
+            record["relative"],
+            record["scope"],
+        )
+
+    def _score(self) -> None:
+        store = Store.open(self._path("store"))
+        found = Directions.load(self._path("directions.safetensors"))
+        checkpoint = open_checkpoint(store, self.model.folder)
+        score(store, found, checkpoint).save(self._path("scores.safetensors"))
+
+    def _generate(self) -> None:
+        push, settings = self._push(), self.settings
+        steered = part(self.test, settings.steer_scenarios, settings.seed)
+        texts = self._texts(self.test, "baseline") + self._texts(self.test, "prompting")
+        texts += self._texts(steered, "steering", push)
+        texts += self._texts(steered, "random", push.randomised(settings.seed))
+        write_texts(self._path("texts.jsonl"), texts)
+
+    def _fluency(self) -> None:
+        texts = read_texts(self._path("texts.jsonl"))
+        with self.talk.progress("fluency") as report:
+            plain = likelihoods(self.model, texts, self.builder, progress=report)
+        prompted = [text for text in texts if text.method == "prompting"]
+        with self.talk.progress("fluency of prompting") as report:
+            named = likelihoods(self.model, prompted, self.builder, named=True, progress=report)
+        rows = [
+            {"id": t.id, "plain": plain[t.id], "named": named.get(t.id)}
+            for t in texts
+        ]  # fmt: skip
+        write_jsonl(self._path("likelihoods.jsonl"), rows)
+
+    def _geometry(self) -> None:
+        found = Directions.load(self._path("directions.safetensors"))
+        with self.talk.progress("geometry") as report:
+            record = geometry(
+                Store.open(self._path("store")),
+                found,
+                self._accepted(),
+                position=found.position,
+                seed=self.settings.seed,
+                progress=report,
+            )
+        write_json(self._path("geometry.json"), record)
+
+    def summarise(self, seconds: dict[str, float]) -> dict[str, Any]:
+        """Write ``summary.json`` and ``report.html``; both are cheap and made anew."""
+        texts = read_texts(self._path("texts.jsonl"))
+        verdicts = read_verdicts(self._path("verdicts.jsonl"))
+        lines = self._path("likelihoods.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        plain = {row["id"]: tuple(row["plain"]) for row in rows}
+        named = {row["id"]: tuple(row["named"]) for row in rows if row["named"]}
+        strength = read_json(self._path("strength.json"), "strength")
+        push = self._push()
+        summary = {
+            "methods": methods_table(
+                texts, verdicts, plain, named=named, emotions=self.settings.emotions
+            ),
+            "judge": {"name": self.judge.name, "reliability": dict(self.judge.reliability)},
+            "steering": push.settings()
+            | {
+                "position": push.directions.position,
+                "scenarios": self.settings.steer_scenarios,
+                "within_limit": strength["choice"] is not None,
+            },
+            "quality": quality(texts),
+            "seconds": seconds,
+        }
+        write_json(self._path("summary.json"), summary)
+        build(self.folder)
+        return summary
+
+
+def _cell(strength: Strength) -> Any:
+    return strength.choice or strength.mildest
