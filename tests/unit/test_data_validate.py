@@ -6,7 +6,7 @@ import pytest
 
 from emo.data.bundle import bundled
 from emo.data.findings import RULES
-from emo.data.sev_rules import sentence_problem, spread_problem
+from emo.data.sev_rules import balance_problem, sentence_problem
 from emo.data.validate import validate, validate_sev
 from emo.errors import DataError
 
@@ -98,9 +98,12 @@ def test_fifteen_and_twenty_five_words_are_within_the_bounds(tmp_path):
 
 
 def test_event_lengths_may_lie_exactly_a_fifth_from_their_mean():
-    assert spread_problem("they have", [8, 10, 12], "words") is None
-    assert spread_problem("they have", [8, 10, 13], "words") is not None
-    assert spread_problem("they have", [], "words") is None
+    def events(*lengths):
+        return ["word " * n for n in lengths]
+
+    assert balance_problem(events(8, 10, 12)) is None
+    assert balance_problem(events(7, 10, 13)) is not None
+    assert balance_problem(events(8, 10, 13)) is not None
 
 
 @pytest.mark.parametrize(
@@ -236,15 +239,19 @@ def test_a_set_without_spans_or_emotions_is_not_asked_for_them(tmp_path):
 def test_a_sentence_that_breaks_one_rule_is_found_by_it(tmp_path, rule, change):
     rows = sentences()
     rows[1] |= change
-    broken = [one for one in found(tmp_path, rows) if one[0] != "balance"]
-    assert broken == [(rule, 2)]
+    assert found(tmp_path, rows) == [(rule, 2)]
 
 
-def test_emotions_have_about_the_same_number_of_sentences(tmp_path):
-    rows = [{"id": str(i), "emotion": "fear" if i < 6 else "anger", "text": f"w{i} x{i} y{i}"}
-            for i in range(10)]  # fmt: skip
-    assert found(tmp_path, rows) == []
-    assert found(tmp_path, rows[:9]) == [("balance", 1)]
+def test_the_emotions_of_sentences_are_reported_without_a_rule(tmp_path):
+    rows = sentences()[:3]
+    path = written(tmp_path, rows)
+    findings = validate([path])
+    assert findings.found == ()
+    anger, neutral = findings.classes
+    assert (anger.file, anger.emotion, anger.n, anger.mean_words) == (str(path), "anger", 2, 4.5)
+    assert anger.first_words == (("i", 1), ("this", 1))
+    assert (neutral.emotion, neutral.n) == ("neutral", 1)
+    assert validate([written(tmp_path, RECORDS)]).classes == ()
 
 
 def test_findings_are_counted_by_rule_and_become_json(tmp_path):

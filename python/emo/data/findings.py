@@ -21,7 +21,6 @@ RULES = {
     "opening": f"at most {MAX_SHARED_OPENING} texts share their first three words",
     "vocabulary": "the texts have enough different words",
     "spans": "the sentences of an emotion have spans, which lie inside and hold a word",
-    "balance": "the emotions of a file have about the same number of sentences",
 }
 
 
@@ -50,6 +49,28 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class ClassReport:
+    """How one emotion's sentences in one file compare; no rule, but worth a look.
+
+    Parameters
+    ----------
+    file, emotion : str
+    n : int
+        Sentences.
+    mean_words : float
+        Their mean length in words.
+    first_words : tuple of (str, int)
+        Their most frequent first words.
+    """
+
+    file: str
+    emotion: str
+    n: int
+    mean_words: float
+    first_words: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Findings:
     """What a validation found.
 
@@ -62,6 +83,8 @@ class Findings:
         Rows read, their texts, and the different words in those.
     min_words : int or None
         Different words asked for; None when that rule was not applied.
+    classes : tuple of ClassReport
+        The emotions of files with labelled sentences.
     """
 
     found: tuple[Finding, ...]
@@ -70,6 +93,7 @@ class Findings:
     n_texts: int
     n_words: int
     min_words: int | None = None
+    classes: tuple[ClassReport, ...] = ()
 
     @property
     def by_rule(self) -> dict[str, int]:

@@ -77,14 +77,11 @@ def balance_problem(events: Sequence[str]) -> str | None:
     >>> balance_problem(["One two three", "one two three", "one two three four five"])
     'the events have 3, 3, 5 words: 5 is more than 20 % from the mean of 3.7'
     """
-    return spread_problem("the events have", [len(words(event)) for event in events], "words")
-
-
-def spread_problem(what: str, counts: Sequence[int], unit: str) -> str | None:
-    """Say when a count lies more than a fifth of the mean away from the mean."""
+    counts = [len(words(event)) for event in events]
     total = sum(counts)
     far = [count for count in counts if 5 * abs(len(counts) * count - total) > total]
     if not far:
         return None
     mean = f"the mean of {total / len(counts):.1f}"
-    return f"{what} {', '.join(map(str, counts))} {unit}: {far[0]} is more than 20 % from {mean}"
+    shown = ", ".join(map(str, counts))
+    return f"the events have {shown} words: {far[0]} is more than 20 % from {mean}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from emo.data import sev_rules
 from emo.data.bundle import bundled
 from emo.data.duplicates import similar_earlier
-from emo.data.findings import MAX_SHARED_OPENING, Finding, Findings
+from emo.data.findings import MAX_SHARED_OPENING, ClassReport, Finding, Findings
 from emo.data.rows import VALENCES, Row, files_of, scan_rows
 from emo.data.samples import NEUTRAL, is_sev, samples_of, spans_of
 from emo.data.stats import texts_of
@@ -128,6 +128,7 @@ def _validate(files: Sequence[_File], min_words: int | None) -> Findings:
         n_texts=len(texts),
         n_words=len(different),
         min_words=min_words,
+        classes=tuple(report for file in files for report in _class_reports(file)),
     )
 
 
@@ -139,7 +140,6 @@ def _file_findings(file: _File) -> Iterator[Finding]:
             yield from _sev_findings(row)
     else:
         yield from _span_findings(file.good)
-        yield from _balance_findings(file.good)
 
 
 def _sev_findings(row: Row) -> Iterator[Finding]:
@@ -180,12 +180,17 @@ def _span_findings(rows: Sequence[Row]) -> Iterator[Finding]:
                 yield _finding("spans", row, f"the span [{start}, {end}) holds no word")
 
 
-def _balance_findings(rows: Sequence[Row]) -> Iterator[Finding]:
-    counts = Counter(str(row.fields["emotion"]) for row in rows if row.fields.get("emotion"))
-    what = f"the emotions {', '.join(counts)} have"
-    problem = sev_rules.spread_problem(what, list(counts.values()), "sentences")
-    if problem is not None:
-        yield _finding("balance", rows[0], problem, named=False)
+def _class_reports(file: _File) -> Iterator[ClassReport]:
+    texts: dict[str, list[str]] = defaultdict(list)
+    for text in file.texts:
+        emotion = text.row.fields.get("emotion")
+        if emotion and not file.sev:
+            texts[emotion].append(text.text)
+    for emotion, found in texts.items():
+        mean = sum(len(words(text)) for text in found) / len(found)
+        first = Counter(word for text in found if (word := opening(text, 1)) is not None)
+        top = tuple(first.most_common(3))
+        yield ClassReport(str(file.path), emotion, len(found), mean, top)
 
 
 def _id_findings(rows: Sequence[Row]) -> Iterator[Finding]:
@@ -222,8 +227,8 @@ def _opening_findings(texts: Sequence[_Text]) -> Iterator[Finding]:
             yield _finding("opening", found[MAX_SHARED_OPENING].row, what)
 
 
-def _finding(rule: str, row: Row, what: str, *, named: bool = True) -> Finding:
-    return Finding(rule, str(row.path), row.line, row_id(row) if named else None, what)
+def _finding(rule: str, row: Row, what: str) -> Finding:
+    return Finding(rule, str(row.path), row.line, row_id(row), what)
 
 
 def _hold_bundled_pair(paths: Sequence[Path]) -> bool:
