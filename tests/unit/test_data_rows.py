@@ -119,6 +119,7 @@ def test_a_csv_cell_may_hold_the_event_as_json(tmp_path):
         ("id,text\na,b,c\n", "line 2: 3 columns, but the header has 2"),
         ('id,text\na,"b\nc\n', "line 2: not CSV"),
         ('id,spans\na,"[[0,"\n', "line 2: 'spans' must be JSON"),
+        ("id;text\na;b\n", "line 1: columns are separated by commas"),
     ],
 )
 def test_a_broken_csv_is_refused_by_line(tmp_path, text, message):

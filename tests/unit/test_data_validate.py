@@ -212,6 +212,12 @@ def test_clean_sentences_are_clean(tmp_path):
     assert found(tmp_path, sentences()) == []
 
 
+def test_spans_of_a_scenario_with_one_event_count_from_its_beginning(tmp_path):
+    row = {"id": "a", "emotion": "anger", "scenario": "I sat.", "event": "He sat."}
+    assert found(tmp_path, [row | {"spans": [[7, 9]]}]) == []
+    assert found(tmp_path, [row | {"spans": [[7, 15]]}]) == [("spans", 1)]
+
+
 def test_a_set_without_spans_or_emotions_is_not_asked_for_them(tmp_path):
     rows = [{key: row[key] for key in ("id", "emotion", "text")} for row in sentences()]
     assert found(tmp_path, rows) == []

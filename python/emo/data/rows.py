@@ -173,6 +173,10 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         for cells in reader:
             if cells and names is None:
                 names = [name.strip() for name in cells]
+                if len(names) == 1 and ";" in names[0]:
+                    problem = f"{path}, line {line}: columns are separated by commas, not by ';'"
+                    yield Row(path, line, problem=DataError(problem))
+                    return
             elif cells and names is not None:
                 yield _csv_row(path, line, names, cells)
             line = reader.line_num + 1

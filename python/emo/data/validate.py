@@ -164,7 +164,8 @@ def _span_findings(rows: Sequence[Row]) -> Iterator[Finding]:
     if not any(row.fields.get("spans") for row in rows):
         return
     for row in rows:
-        text, emotion = str(row.fields.get("text") or ""), row.fields.get("emotion")
+        [sample] = samples_of({**row.fields, "spans": None}, row.where)
+        text, emotion = sample.content, sample.emotion
         try:
             spans = spans_of(row.fields.get("spans"), row.where)
         except DataError as error:
