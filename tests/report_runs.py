@@ -52,6 +52,7 @@ class Made:
     model_name: str = "example/Llama-3.2-3B-Instruct"
     reply: str = ""
     theme: str = "work"
+    strain: float = 1.0
     seed: int = 0
 
 
@@ -60,7 +61,9 @@ def write_run(folder: Path, made: Made | None = None) -> Path:
     made = made or Made()
     rng = np.random.default_rng(made.seed)
     write_json(folder / "run.json", _configuration(made))
-    write_json(folder / "data.json", {"discovery": _stats(160), "test": _stats(made.n_samples)})
+    write_json(
+        folder / "data.json", {"discovery": _stats(160), "test": _stats(made.n_samples // 3)}
+    )
     texts, verdicts = _texts(made, rng)
     write_texts(folder / "texts.jsonl", texts)
     write_verdicts(folder / "verdicts.jsonl", verdicts)
@@ -89,7 +92,8 @@ def _configuration(made: Made) -> dict[str, Any]:
         "options": {
             "emotions": list(made.emotions),
             "sites": ["resid_mid", "resid_post", "mlp_act", "head_out"],
-            "strength": {"alphas": [2.0, 4.0, 8.0], "limit_ratio": 3},
+            "alphas": [0.15, 0.3, 0.6, 1.0],
+            "depths": ["0.1-0.4", "0.3-0.6", "0.5-0.8", "0.2-0.8"],
             "smoke": False,
             "revision": None,
         },
@@ -102,6 +106,7 @@ def _stats(n: int) -> dict[str, Any]:
     themes = ("family", "friends", "health", "leisure", "money", "school", "travel", "work")
     return {
         "samples": 3 * n,
+        "scenarios": n,
         "themes": {theme: 3 * n // len(themes) for theme in themes},
         "valences": dict.fromkeys(VALENCES, n),
         "words": {"mean": 31.4, "min": 18, "max": 52, "different": 2210 + n},
@@ -144,10 +149,14 @@ def _texts(made: Made, rng: np.random.Generator) -> tuple[list[Text], list[Verdi
 
 
 def _rate(hits: list[bool], unlabelled: int) -> dict[str, Any]:
-    low, high = wilson(sum(hits), len(hits))
-    accuracy = sum(hits) / len(hits) if hits else None
-    row = {"accuracy": accuracy, "low": low, "high": high, "n": len(hits)}
-    return row | {"unlabelled": unlabelled}
+    return _share(sum(hits), len(hits), unlabelled)
+
+
+def _share(hits: int, n: int, unlabelled: int = 0) -> dict[str, Any]:
+    if not n:
+        return {"accuracy": None, "low": None, "high": None, "n": 0, "unlabelled": unlabelled}
+    low, high = wilson(hits, n)
+    return {"accuracy": hits / n, "low": low, "high": high, "n": n, "unlabelled": unlabelled}
 
 
 def _summary(made: Made, texts: list[Text], verdicts: list[Verdict]) -> dict[str, Any]:
@@ -170,15 +179,19 @@ def _summary(made: Made, texts: list[Text], verdicts: list[Verdict]) -> dict[str
             named = _rate([v.label != "neutral" for v in total], len(mine) - len(total))
             row = named | {name: named[name] / k for name in ("accuracy", "low", "high")}
             row["neutral_share"] = 1 - named["accuracy"]
+        if method == "prompting":
+            row["perplexity_named"] = 9.7
         methods[method] = row | {"perplexity": perplexity.get(method, 15.0), "by": by}
+    strength = _strength(made)
     return {
         "methods": methods,
         "judge": {"name": "linear-3fa9c1d2", "reliability": _reliability(made)},
         "seconds": {"generate": 412.5, "judge": 3.2, "capture": 188.0, "directions": 2.4,
                     "score": 6.9, "strength": 950.3, "evaluate": 612.8, "geometry": 21.0},
-        "quality": {m: {"distinct2": 0.71, "takes_word": 0.08, "n": 60} for m in made.accuracy},
-        "steering": {"layers": [11, 12, 13, 14, 15, 16], "alpha": 8.0, "position": "last",
-                     "scope": "both"},
+        "quality": {m: {"distinct2": 0.71, "takes_word": 0.46, "n": 60} for m in methods},
+        "steering": (strength["choice"] or strength["mildest"])
+        | {"relative": "norm", "scope": "both", "scenarios": None,
+           "within_limit": strength["choice"] is not None},
     }  # fmt: skip
 
 
@@ -200,16 +213,23 @@ def _strength(made: Made) -> dict[str, Any]:
     for i, (start, stop) in enumerate(spans):
         layers = list(range(int(start * made.n_layers), max(int(stop * made.n_layers), 1)))
         for position, bonus in (("last", 0.0), ("reply", 0.05)):
-            for alpha in (1.0, 2.0, 4.0, 8.0, 16.0):
-                pull = (0.4, 1.0, 1.3, 0.7)[i] * alpha / 8 + bonus
-                ratio = float(np.exp(0.5 * pull + 0.35 * (alpha / 8) ** 2))
-                accuracy = float(0.12 + 0.62 * (1 - np.exp(-1.3 * pull)) * np.exp(-alpha / 60))
+            for alpha in (0.15, 0.3, 0.6, 1.0):
+                pull = (0.4, 1.0, 1.3, 0.7)[i] * alpha * 2 + bonus
+                ratio = float(np.exp(0.5 * pull + 0.35 * (alpha * 2) ** 2)) * made.strain
+                accuracy = float(0.12 + 0.62 * (1 - np.exp(-1.3 * pull)) * np.exp(-alpha / 4))
                 row = {"layers": layers, "alpha": alpha, "position": position}
-                row |= {"accuracy": accuracy, "perplexity": 11.8 * ratio}
-                grid.append(row | {"perplexity_ratio": ratio})
+                row |= {"perplexity": 11.8 * ratio, "perplexity_ratio": ratio}
+                grid.append(row | _share(round(accuracy * 144), 144))
     inside = [row for row in grid if row["perplexity_ratio"] <= 3]
-    choice = max(inside, key=lambda row: row["accuracy"])
-    return {"choice": choice, "grid": grid, "baseline_perplexity": 11.8, "limit_ratio": 3}
+    return {
+        "choice": max(inside, key=lambda row: row["accuracy"]) if inside else None,
+        "mildest": min(grid, key=lambda row: row["perplexity"]),
+        "grid": grid,
+        "baseline_perplexity": 11.8,
+        "limit_ratio": 3.0,
+        "relative": "norm",
+        "scope": "both",
+    }
 
 
 def _directions(made: Made, rng: np.random.Generator) -> Directions:

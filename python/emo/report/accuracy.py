@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
-from emo.data.texts import Verdict
 from emo.report.charts import Bar, BarGroup, Frame, Reference, bar_chart
 from emo.report.compare import difference
+from emo.report.confusion import confusions
 from emo.report.folder import Run
-from emo.report.heat import Axis, colour_key, heat_map
 from emo.report.markup import Markup, join, tag
+from emo.report.methods import ORDER, method_look, method_name
 from emo.report.records import Method, Rate, Summary
 from emo.report.tables import Row, figure, missing, paragraph, series_key, table
 from emo.report.wording import (
@@ -26,18 +23,9 @@ from emo.report.wording import (
     short,
 )
 
-NAMES = {
-    "baseline": "no instruction",
-    "prompting": "prompting",
-    "steering": "steering",
-    "random": "random vectors",
-    "circuit": "circuit",
-}
-ORDER = ("prompting", "steering", "circuit", "random", "baseline")
 _MARKS = {"above": " ▲", "below": " ▼", "open": ""}
 _AIMED = ("prompting", "steering", "circuit")
-_UNLABELLED = "no label"
-_MAX_MATRICES, _MAX_CLASSES = 4, 12
+_MAX_EMOTIONS = 30
 
 
 def accuracy_section(run: Run) -> Markup:
@@ -45,12 +33,13 @@ def accuracy_section(run: Run) -> Markup:
     if run.summary is None:
         return missing("how often each method gave the wanted emotion", "summary.json")
     summary = run.summary
+    targeted = [m.name for m in _methods(summary) if m.name != "baseline"]
     parts = [
         _explanation(summary),
         _overall(summary),
         _charts(summary),
         _by_cell(summary),
-        _confusions(run.verdicts, summary),
+        confusions(run.verdicts, targeted, summary.emotions),
     ]
     return join(parts)
 
@@ -58,16 +47,6 @@ def accuracy_section(run: Run) -> Markup:
 def _methods(summary: Summary) -> list[Method]:
     known = [summary.methods[name] for name in ORDER if name in summary.methods]
     return known + [m for name, m in summary.methods.items() if name not in ORDER]
-
-
-def method_name(name: str) -> str:
-    """Name of a method in words."""
-    return NAMES.get(name, name)
-
-
-def method_look(name: str) -> str:
-    """Class that colours a method."""
-    return f"m-{name}" if name in NAMES else "m-other"
 
 
 def _explanation(summary: Summary) -> Markup:
@@ -82,6 +61,8 @@ def _explanation(summary: Summary) -> Markup:
             f"{percent(summary.chance)} over all {n} emotions, whatever the judge prefers; for "
             "a single emotion compare with the random vectors, which share the judge's bias."
         )
+    if len(summary.emotions) > _MAX_EMOTIONS:
+        parts.append(f" Of {len(summary.emotions)} emotions the first {_MAX_EMOTIONS} are shown.")
     return paragraph(*parts)
 
 
@@ -112,26 +93,46 @@ def _overall(summary: Summary) -> Markup:
         )
     columns = (
         "method", "accuracy", "95 %", "labelled", "no label", "minus random, points",
-        "perplexity", "to baseline", "distinct-2", "takes the word",
+        "perplexity", "to baseline", "distinct-2", "takes a word",
     )  # fmt: skip
-    note = _baseline_note(baseline)
-    return join([table("All emotions and valences together", columns, rows), note])
+    made = table("All emotions and valences together", columns, rows)
+    return join([made, paragraph(*_notes(summary), look="note")])
 
 
-def _baseline_note(baseline: Method | None) -> Markup:
-    share = baseline.neutral_share if baseline else None
-    words = (
-        "“No instruction” is scored as if each emotion in turn had been its target, averaged"
-        + (f"; the judge called {percent(share)} of these replies neutral" if share else "")
-        + ". Distinct-2 is the share of different word pairs (low: repetitive); “takes the word” "
-        "is the share of replies that use the emotion's own word."
+def _notes(summary: Summary) -> list[str]:
+    baseline, prompting = summary.methods.get("baseline"), summary.methods.get("prompting")
+    words = ["“Minus random” compares with the random vectors, with Newcombe's 95 % interval. "]
+    if baseline is not None:
+        share = baseline.neutral_share
+        neutral = f"; {percent(share)} of these replies were judged neutral" if share else ""
+        words.append(
+            "“No instruction” is scored as if each emotion in turn had been its target, "
+            f"averaged{neutral}. "
+        )
+    words.append(
+        "Perplexity is that of the replies under the untouched model, after the prompt that names "
+        "no emotion"
     )
-    return paragraph(words, look="note")
+    named = prompting.perplexity_named if prompting else None
+    aside = f"; after the prompt that names it, prompting has {short(named)}" if named else ""
+    words.append(f"{aside}. ")
+    if any(method.quality for method in summary.methods.values()):
+        words.append(
+            "Distinct-2 is the share of different word pairs (low: repetitive); “takes a word” is "
+            "the share of replies that use a content word of the situation (low: inattentive). "
+        )
+    n = summary.steering.get("scenarios")
+    if isinstance(n, int):
+        words.append(
+            f"Steering and random vectors had {counted(n, 'scenario')} of the test data, drawn at "
+            "random, the others all."
+        )
+    return words
 
 
 def _charts(summary: Summary) -> Markup:
     methods = _methods(summary)
-    by_emotion = [(name, {"emotion": name}) for name in summary.emotions]
+    by_emotion = [(name, {"emotion": name}) for name in summary.emotions[:_MAX_EMOTIONS]]
     by_valence: list[tuple[str, dict[str, str]]] = [("all", {})]
     by_valence += [(name, {"valence": name}) for name in summary.valences]
     chance = summary.chance
@@ -186,7 +187,7 @@ def _by_cell(summary: Summary) -> Markup:
         return Markup()
     random = summary.methods.get("random")
     rows = []
-    for emotion in summary.emotions:
+    for emotion in summary.emotions[:_MAX_EMOTIONS]:
         rows.append(_cells(emotion, methods, random, {"emotion": emotion}, "group"))
         rows += [
             _cells(valence, methods, random, {"emotion": emotion, "valence": valence}, "sub")
@@ -237,55 +238,3 @@ def _interval(rate: Rate) -> str:
     if rate.accuracy is None:
         return NONE
     return f"{100 * rate.low:.1f}{DASH}{100 * rate.high:.1f}"
-
-
-def _confusions(verdicts: Sequence[Verdict] | None, summary: Summary) -> Markup:
-    """Target against judged label, one matrix for each method with targets."""
-    if verdicts is None:
-        return missing("which emotions were taken for which", "verdicts.jsonl")
-    targets = summary.emotions
-    methods = [m for m in _methods(summary) if m.name != "baseline"][:_MAX_MATRICES]
-    panels = [
-        panel for m in methods if (panel := _confusion(m.name, verdicts, targets)) is not None
-    ]
-    if not panels or len(targets) > _MAX_CLASSES:
-        return Markup()
-    return figure(
-        "What the replies were judged as.",
-        "Rows are the emotion wanted, columns the judge's label; a row sums to 100 %. A good "
-        "method has its dark cells on the diagonal; a dark column is a judge's or model's habit.",
-        panels,
-        key=colour_key("0 %", "", "100 % of the row", signed=False),
-        look="halves",
-    )
-
-
-def _confusion(method: str, verdicts: Sequence[Verdict], targets: Sequence[str]) -> Markup | None:
-    mine = [v for v in verdicts if v.method == method and v.emotion in targets]
-    if not mine:
-        return None
-    counts = Counter((v.emotion, v.label or _UNLABELLED) for v in mine)
-    others = sorted({label for _, label in counts} - {*targets, _UNLABELLED})
-    labels = [*targets, *others]
-    if any(label == _UNLABELLED for _, label in counts):
-        labels.append(_UNLABELLED)
-    rows = [name for name in targets if any(counts[name, label] for label in labels)]
-    table_of = np.array([[counts[row, label] for label in labels] for row in rows], np.float64)
-    shares = table_of / table_of.sum(axis=1, keepdims=True)
-    name = method_name(method)
-    words = "; ".join(
-        f"{row} mostly {labels[int(np.argmax(share))]} ({percent(float(share.max()), 0)})"
-        for row, share in zip(rows, shares, strict=True)
-    )
-    frame = Frame(f"confusion-{method}", f"Judged labels, {name}", words)
-    return heat_map(
-        frame,
-        shares,
-        Axis(tuple(rows)),
-        Axis(tuple(labels), "judged as"),
-        1.0,
-        width=440,
-        cell_height=26,
-        write=lambda x: f"{100 * x:.0f}" if x >= 0.005 else "",
-        heading=f"{name}, {counted(len(mine), 'reply', 'replies')}",
-    )

@@ -34,7 +34,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Bar:
-    """A value with its interval; `value` is None where there is nothing to show."""
+    """A value with its interval (none when `low` is `high`); None for a value that is missing."""
 
     value: float | None
     low: float
@@ -117,7 +117,7 @@ def _bar(bar: Bar, scale: Scale, y: float) -> Markup:
         "g",
         tag("title", bar.tip),
         tag("rect", x=low, y=y, width=max(high - low, 0.5), height=_BAR, class_=f"bar {bar.look}"),
-        tag("path", d=whisker, class_="whisker"),
+        tag("path", d=whisker, class_="whisker") if bar.low < bar.high else None,
         text(max(ends[1], scale(0)) + 5, y + _BAR - 1, bar.written, "value"),
     )
 
@@ -224,7 +224,7 @@ def scatter(
     clouds: Sequence[Cloud],
     *,
     heading: str,
-    side: float = 165.0,
+    side: float = 155.0,
     radius: float = 1.9,
 ) -> Markup:
     """Draw a small square scatter plot without axis values, with the mean of each cloud.

@@ -18,6 +18,7 @@ from emo.report.wording import (
     short,
 )
 
+STRENGTH_UNITS = {"norm": "the length of the residual stream", "rms": "its RMS"}
 _ASKED = {
     "prompting": "naming the emotion in the prompt",
     "circuit": "driving the emotion's circuit",
@@ -73,6 +74,11 @@ def _headline(summary: Summary) -> str:
             "random-vector control to compare it with."
         )
     control = percent(summary.methods["random"].rate.accuracy, 0)
+    if summary.steering.get("within_limit") is False:
+        return (
+            "No strength of steering kept the replies fluent; the mildest gave the wanted emotion "
+            f"in {share} of them, against {control} with random vectors."
+        )
     if gain.verdict == "open":
         return (
             "Steering did no better than random vectors: the wanted emotion in "
@@ -106,7 +112,7 @@ def _prompting(summary: Summary) -> str:
     if chance is None:
         return first + "."
     asked = counted(len(summary.emotions), "emotion")
-    level = f"replies that ignore the {asked} reach at most {percent(chance)}"
+    level = f"replies that ignore which of the {asked} was wanted reach at most {percent(chance)}"
     verdict = against(method.rate, chance)
     if verdict == "above":
         return f"{first}; {level}."
@@ -128,7 +134,12 @@ def _steering(summary: Summary) -> list[str]:
         f"{first}, random vectors of the same length in {_share(random.rate)}: a difference of "
         f"{points(gain.value)} percentage points ({points(gain.low)} to {points(gain.high)})."
     )
-    return [second, *_null(gain), *_by_emotion(summary, method, random)]
+    broken = (
+        "No setting kept the replies within the limit of perplexity, so the mildest was used."
+        if summary.steering.get("within_limit") is False
+        else ""
+    )
+    return [second, broken, *_null(gain), *_by_emotion(summary, method, random)]
 
 
 def _null(gain: Difference) -> list[str]:
@@ -206,12 +217,12 @@ def _judge(summary: Summary) -> str:
     f1, accuracy = reliability.get("macro_f1"), reliability.get("accuracy")
     if f1 is None and accuracy is None:
         return (
-            f"All of this is the word of one judge, {name}, whose reliability has not been "
+            f"The accuracies are the word of one judge, {name}, whose reliability has not been "
             "measured."
         )
     measure = f"macro-F1 {short(f1, 2)}" if f1 is not None else f"accuracy {percent(accuracy, 0)}"
     return (
-        f"All of this is the word of one judge, {name}, which reached {measure} on labelled "
+        f"The accuracies are the word of one judge, {name}, which reached {measure} on labelled "
         "texts it was not trained on: trust differences between methods more than levels."
     )
 
@@ -221,8 +232,9 @@ def _where(summary: Summary) -> str:
     words = ""
     if isinstance(layers, list) and layers:
         words += f" at layer{'s' if len(layers) > 1 else ''} {layer_range(layers)}"
-    if isinstance(alpha, (int, float)):
-        words += f" (α = {plain(alpha)})"
+    if isinstance(alpha, int | float):
+        unit = STRENGTH_UNITS.get(str(summary.steering.get("relative")), "")
+        words += f" (α = {plain(alpha)}{unit and ' × ' + unit})"
     return words
 
 

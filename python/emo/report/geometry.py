@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,7 +28,7 @@ from emo.report.wording import NONE, counted, percent, short
 from emo.sites import Site
 
 _MAX_PANELS, _MAX_POINTS = 12, 3000
-_MAX_EMOTIONS = 18
+_MAX_EMOTIONS, _MAX_SUBLAYERS = 18, 120
 
 
 def geometry_section(run: Run) -> Markup:
@@ -214,9 +215,10 @@ def _sites(found: Directions, part: str) -> list[Site]:
 
 
 def _cosines(geometry: Geometry) -> Markup:
-    names, matrix = geometry.sublayers, geometry.cosine
-    if not names:
+    if not geometry.sublayers:
         return Markup()
+    every = math.ceil(len(geometry.sublayers) / _MAX_SUBLAYERS)
+    names, matrix = geometry.sublayers[::every], geometry.cosine[::every, ::every]
     n = len(names)
     ticks = spaced([name.partition(".")[0] for name in names], 10)
     beside = np.diagonal(matrix, 1)

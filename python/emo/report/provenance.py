@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emo.data.texts import Verdict
-from emo.report.accuracy import ORDER, method_name
 from emo.report.charts import Bar, BarGroup, Frame, bar_chart
 from emo.report.folder import Run
 from emo.report.markup import Markup, join, tag
+from emo.report.methods import ORDER, method_name
 from emo.report.tables import Row, figure, missing, pairs, paragraph, table
 from emo.report.wording import NONE, counted, cut, percent, seconds, short
 
 _MAX_ROWS, _MAX_VALUE = 60, 300
+_MEASURES = {"n": "labelled texts", "macro_f1": "macro-F1"}
 
 
 def data_section(run: Run) -> Markup:
@@ -25,11 +26,15 @@ def data_section(run: Run) -> Markup:
     if not sets:
         return paragraph("No statistics were recorded.")
     head = ("", *sets)
-    sizes = [Row(("samples", *(_count(stats, "samples") for stats in sets.values())), "group")]
+    sizes = [
+        Row((name, *(_count(stats, name) for stats in sets.values())), "group")
+        for name in ("scenarios", "samples")
+        if any(name in stats for stats in sets.values())
+    ]
     tables = [
         table("Samples by valence", head, [*sizes, *_counts(sets, "valences")]),
-        table("Samples by theme", head, _counts(sets, "themes")),
-        table("Words of a sample", head, _words(sets)),
+        *(table("Samples by theme", head, rows) for rows in [_counts(sets, "themes")] if rows),
+        *(table("Words of a sample", head, rows) for rows in [_words(sets)] if rows),
     ]
     return tag("div", *tables, class_="panels thirds")
 
@@ -53,7 +58,12 @@ def _counts(sets: Mapping[str, Mapping[str, Any]], field: str) -> list[Row]:
 
 def _words(sets: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     found = [stats.get("words") or {} for stats in sets.values()]
-    names = {"mean": "mean", "min": "shortest", "max": "longest", "different": "different words"}
+    names = {
+        "mean": "mean",
+        "min": "shortest",
+        "max": "longest",
+        "different": "different, in all samples",
+    }
     return [
         Row((word, *(_amount(counts.get(name)) for counts in found)))
         for name, word in names.items()
@@ -93,7 +103,12 @@ def _reliability(run: Run) -> Markup:
             ". Its agreement with labelled texts is printed below; texts from "
             "another source than those are usually judged less well.",
         ),
-        pairs([(key.replace("_", " "), _value(value)) for key, value in _plain(known)]),
+        pairs(
+            [
+                (_MEASURES.get(key, key.replace("_", " ")), _value(value))
+                for key, value in _plain(known)
+            ]
+        ),
     ]
     return join([*first, _recall(known.get("recall"))])
 

@@ -34,15 +34,16 @@ _TERMS = (
     ),
     (
         "Steering",
-        "h becomes h + α · RMS(h) · v at the chosen layers, from the last prompt token on. v has "
-        "length 1, so α · RMS(h) is α / √d of the length of h, with d the width of the model. "
-        "Positive α pushes towards the emotion; α = 0 leaves the model as it is.",
+        "h becomes h + α · s(h) · v at the chosen layers, from the last prompt token on, with v of "
+        "length 1. s(h) is the length |h| or the root mean square RMS(h) = |h| / √d of the "
+        "residual stream, as the run's settings say (relative: norm or rms); d is the width of "
+        "the model. Positive α pushes towards the emotion; α = 0 leaves the model as it is.",
     ),
     (
         "Random vectors",
         "The control of steering: the same layers, the same α, but vectors of the same length in "
         "random directions. What random vectors also achieve is no effect of the emotion's "
-        "direction.",
+        "direction. They are one draw; intervals cover the replies, not other draws.",
     ),
     (
         "Accuracy, chance",

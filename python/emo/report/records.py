@@ -45,6 +45,8 @@ class Rate:
         """Read a row of ``summary.json``; the interval is computed where it is not given."""
         n, accuracy = int(row["n"]), _finite(row["accuracy"])
         low, high = _finite(row.get("low")), _finite(row.get("high"))
+        if n < 0 or not 0 <= (accuracy or 0) <= 1:
+            raise ValueError(f"no rate has accuracy {accuracy} and n {n}")
         if accuracy is None or low is None or high is None:
             low, high = wilson(round((accuracy or 0) * n), n)
         return cls(
@@ -94,6 +96,8 @@ class Method:
     by : mapping of emotion to mapping of valence to Rate
     quality : mapping
         ``distinct2``, ``takes_word``, ``n``; empty when not measured.
+    perplexity_named : float or None
+        Of prompting, after the prompt that names the emotion.
     """
 
     name: str
@@ -101,6 +105,7 @@ class Method:
     by: Mapping[str, Mapping[str, Rate]]
     neutral_share: float | None
     quality: Mapping[str, Any]
+    perplexity_named: float | None = None
 
     def of(self, emotion: str | None = None, valence: str | None = None) -> Rate | None:
         """Rate of an emotion, of a valence, of both, or of everything; None when not measured."""
@@ -164,7 +169,8 @@ def _method(name: str, row: Mapping[str, Any], quality: Mapping[str, Any]) -> Me
         str(emotion): {str(valence): Rate.parse(cell) for valence, cell in cells.items()}
         for emotion, cells in (row.get("by") or {}).items()
     }
-    return Method(name, Rate.parse(row), by, _finite(row.get("neutral_share")), dict(quality))
+    neutral, named = (_finite(row.get(key)) for key in ("neutral_share", "perplexity_named"))
+    return Method(name, Rate.parse(row), by, neutral, dict(quality), named)
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,7 @@ class Setting:
     accuracy: float | None
     perplexity: float | None
     ratio: float | None
+    rate: Rate | None = None
 
     @classmethod
     def parse(cls, row: Mapping[str, Any]) -> Setting:
@@ -188,6 +195,7 @@ class Setting:
             accuracy=_finite(row.get("accuracy")),
             perplexity=_finite(row.get("perplexity")),
             ratio=_finite(row.get("perplexity_ratio")),
+            rate=Rate.parse(row) if "n" in row else None,
         )
 
     @property
@@ -198,22 +206,41 @@ class Setting:
 
 @dataclass(frozen=True)
 class Strength:
-    """``strength.json``."""
+    """``strength.json``.
+
+    Parameters
+    ----------
+    choice : Setting or None
+        None when no setting stayed within the limit.
+    mildest : Setting or None
+        The setting to go on with when there is no choice.
+    relative : str
+        Unit of alpha: ``rms`` or ``norm`` of the residual stream.
+    """
 
     choice: Setting | None
+    mildest: Setting | None
     grid: tuple[Setting, ...]
     baseline_perplexity: float | None
     limit_ratio: float | None
+    relative: str
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Strength:
         """Read the JSON object."""
         return cls(
             choice=Setting.parse(value["choice"]) if value.get("choice") else None,
+            mildest=Setting.parse(value["mildest"]) if value.get("mildest") else None,
             grid=tuple(Setting.parse(row) for row in value["grid"]),
             baseline_perplexity=_finite(value.get("baseline_perplexity")),
             limit_ratio=_finite(value.get("limit_ratio")),
+            relative=str(value.get("relative") or ""),
         )
+
+    @property
+    def used(self) -> Setting | None:
+        """The setting that the run steered with."""
+        return self.choice or self.mildest
 
 
 @dataclass(frozen=True)

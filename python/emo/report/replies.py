@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from emo.data.texts import Text, Verdict
-from emo.report.accuracy import ORDER, method_look, method_name
 from emo.report.folder import Run
 from emo.report.markup import Markup, join, tag
+from emo.report.methods import ORDER, method_look, method_name
 from emo.report.tables import missing, paragraph
 from emo.report.wording import counted, cut
 
@@ -107,7 +107,7 @@ def _word_of(text: Text, verdict: Verdict | None) -> tuple[str, str]:
         return "open", "not judged"
     if verdict.label is None:
         return "open", f"– no label: {verdict.unlabelled}"
-    score = f" (score {verdict.score:.2f})" if verdict.score is not None else ""
+    score = f" (score {verdict.score:.2f})" if isinstance(verdict.score, int | float) else ""
     if text.emotion is None:
         return "open", f"judged {verdict.label}{score}"
     if verdict.label == text.emotion:

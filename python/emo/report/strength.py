@@ -13,9 +13,19 @@ from emo.report.markup import Markup, join, number, tag
 from emo.report.records import Setting, Strength
 from emo.report.svg import Scale, line, look_of, mark, picture, text, x_axis, y_axis
 from emo.report.tables import Row, figure, folded, missing, paragraph, series_key, table
-from emo.report.wording import NONE, counted, layer_range, listed, percent, plain, short
+from emo.report.wording import (
+    NONE,
+    counted,
+    layer_range,
+    listed,
+    percent,
+    percent_range,
+    plain,
+    short,
+)
 
-_MAX_SERIES, _MAX_CELLS = 12, 400
+_MAX_SERIES, _MAX_CELLS, _MAX_ROWS = 12, 400, 200
+_UNITS = {"norm": "the length |h| of the residual stream", "rms": "its root mean square RMS(h)"}
 _POSITIONS = {"last": "last prompt token", "reply": "reply tokens"}
 
 
@@ -31,26 +41,35 @@ def strength_section(run: Run) -> Markup:
 def _explanation(strength: Strength) -> Markup:
     limit, base = strength.limit_ratio, strength.baseline_perplexity
     rule = "Settings were compared on the discovery data only; the test data played no part. "
+    if strength.relative in _UNITS:
+        rule += f"The strength α counts in multiples of {_UNITS[strength.relative]}. "
     if limit is not None and base is not None:
         rule += (
             f"The setting with the highest accuracy counts whose perplexity stays within "
             f"{plain(limit)} times that of unsteered replies ({short(base)}, so at most "
             f"{short(base * limit)}). "
         )
-    choice = strength.choice
-    if choice is None:
-        return paragraph(rule, tag("strong", "No setting stayed within the limit."))
-    where = f" from directions at the {_position(choice.position)}" if choice.position else ""
-    found = (
-        f"Chosen: layers {layer_range(choice.layers)}, α = {plain(choice.alpha)}{where}; "
-        f"accuracy {percent(choice.accuracy)}, perplexity {short(choice.perplexity)}"
+    if strength.choice is not None:
+        fair = (
+            f" As the best of {counted(len(strength.grid), 'setting')} this accuracy flatters; "
+            "the one on the test data is the fair one."
+        )
+        return paragraph(rule, tag("strong", f"Chosen: {_described(strength.choice)}"), fair)
+    none = "No setting stayed within the limit, so there is no choice. "
+    if strength.mildest is not None:
+        none += f"The run went on with the mildest: {_described(strength.mildest)}"
+    return paragraph(rule, tag("strong", none))
+
+
+def _described(setting: Setting) -> str:
+    where = f" from directions at the {_position(setting.position)}" if setting.position else ""
+    rate = setting.rate
+    among = f" ({percent_range(rate.low, rate.high)}, n {rate.n})" if rate else ""
+    ratio = f" (× {short(setting.ratio)})." if setting.ratio is not None else "."
+    return (
+        f"layers {layer_range(setting.layers)}, α = {plain(setting.alpha)}{where}; accuracy "
+        f"{percent(setting.accuracy)}{among}, perplexity {short(setting.perplexity)}{ratio}"
     )
-    ratio = f" (× {short(choice.ratio)})." if choice.ratio is not None else "."
-    fair = (
-        f" As the best of {counted(len(strength.grid), 'setting')} this accuracy flatters; the "
-        "one on the test data is the fair one."
-    )
-    return paragraph(rule, tag("strong", found + ratio), fair)
 
 
 def _position(position: str) -> str:
@@ -61,8 +80,9 @@ def _pictures(strength: Strength) -> Markup:
     places = list(dict.fromkeys(setting.layers for setting in strength.grid))
     positions = list(dict.fromkeys(setting.position for setting in strength.grid))
     cloud = _cloud(strength, places[:_MAX_SERIES], positions)
-    maps = [_map(strength, position) for position in positions[:2]]
-    panels = [panel for panel in (cloud, *maps) if panel is not None]
+    maps = [_map(strength, i, position) for i, position in enumerate(positions[:2])]
+    stack = tag("div", *maps, class_="stack") if any(maps) else None
+    panels = [panel for panel in (cloud, stack) if panel is not None]
     if not panels:
         return Markup()
     entries: list[tuple[str, str, int | None]] = [
@@ -74,7 +94,7 @@ def _pictures(strength: Strength) -> Markup:
     shown = "" if len(places) <= _MAX_SERIES else f" The first {_MAX_SERIES} layer sets are drawn."
     note = (
         "In the scatter plot each mark is a setting and lines join growing strength α: up is more "
-        "accurate, right is less fluent, the ringed mark is the choice. The maps show the same "
+        "accurate, right is less fluent, the ring marks the setting used. The maps show the same "
         "accuracies in percent; struck-through numbers broke the perplexity limit." + shown
     )
     return figure(
@@ -105,8 +125,9 @@ def _cloud(
         for shape, position in enumerate(positions):
             row = [s for s in drawn if s.layers == layers and s.position == position]
             parts.append(_path(sorted(row, key=lambda s: s.alpha), across, up, i, shape))
-    if strength.choice is not None:
-        parts.append(_choice(strength.choice, across, up))
+    if strength.used is not None:
+        words = "chosen" if strength.choice else "mildest"
+        parts.append(_ring(strength.used, words, across, up))
     words = _words(drawn, strength.choice)
     return picture("strength-cloud", "Accuracy against perplexity", words, (WIDTH, 268), *parts)
 
@@ -169,12 +190,12 @@ def _tip(setting: Setting) -> str:
     )
 
 
-def _choice(choice: Setting, across: Scale, up: Scale) -> Markup:
-    if choice.accuracy is None or not choice.perplexity:
+def _ring(used: Setting, words: str, across: Scale, up: Scale) -> Markup:
+    if used.accuracy is None or not used.perplexity:
         return Markup()
-    x, y = min(across(choice.perplexity), across.stop), up(choice.accuracy)
+    x, y = min(across(used.perplexity), across.stop), up(used.accuracy)
     right = x > (across.start + across.stop) / 2
-    words = f"chosen: α {plain(choice.alpha)}"
+    words = f"{words}: α {plain(used.alpha)}"
     return join(
         [
             tag("circle", cx=x, cy=y, r=8, class_="ring"),
@@ -189,7 +210,7 @@ def _words(drawn: Sequence[Setting], choice: Setting | None) -> str:
     return words + (f" Chosen: {_tip(choice)}." if choice else " None chosen.")
 
 
-def _map(strength: Strength, position: str) -> Markup | None:
+def _map(strength: Strength, i: int, position: str) -> Markup | None:
     """Accuracy of each layer set (row) at each alpha (column)."""
     rows = [s for s in strength.grid if s.position == position]
     places = list(dict.fromkeys(s.layers for s in rows))
@@ -203,7 +224,7 @@ def _map(strength: Strength, position: str) -> Markup | None:
     words = listed([_tip(s) for s in rows if s.accuracy is not None][:40])
     title = f"Accuracy by layers and strength, {_position(position)}"
     return heat_map(
-        Frame(f"strength-map-{position or 'all'}", title, words),
+        Frame(f"strength-map-{i}", title, words),
         values,
         Axis(tuple(f"L{layer_range(layers)}" for layers in places)),
         Axis(tuple(plain(alpha) for alpha in alphas), "strength α"),
@@ -215,7 +236,7 @@ def _map(strength: Strength, position: str) -> Markup | None:
         struck=[
             (places.index(s.layers), alphas.index(s.alpha)) for s in rows if _beyond(s, strength)
         ],
-        outlines=_outlines(strength.choice, places, alphas, position),
+        outlines=_outlines(strength.used, places, alphas, position),
     )
 
 
@@ -229,7 +250,7 @@ def _outlines(
         return []
     if choice.alpha not in alphas:
         return []
-    return [Outline(places.index(choice.layers), alphas.index(choice.alpha), "the choice")]
+    return [Outline(places.index(choice.layers), alphas.index(choice.alpha), "the setting used")]
 
 
 def _beyond(setting: Setting, strength: Strength) -> bool:
@@ -242,19 +263,21 @@ def _beyond(setting: Setting, strength: Strength) -> bool:
 
 def _table(strength: Strength) -> Markup:
     rows = []
-    for s in sorted(strength.grid, key=lambda s: -(s.accuracy or 0)):
-        chosen = strength.choice is not None and s.key == strength.choice.key
-        state = "chosen" if chosen else "beyond the limit" if _beyond(s, strength) else ""
+    for s in sorted(strength.grid, key=lambda s: -(s.accuracy or 0))[:_MAX_ROWS]:
+        chosen = strength.used is not None and s.key == strength.used.key
+        state = ["used"] if chosen else []
+        state += ["beyond the limit"] if _beyond(s, strength) else []
         cells = (
             layer_range(s.layers),
             plain(s.alpha),
             _position(s.position) or NONE,
             percent(s.accuracy),
+            percent_range(s.rate.low, s.rate.high) if s.rate else NONE,
             short(s.perplexity),
             f"× {short(s.ratio)}" if s.ratio is not None else NONE,
-            state,
+            ", ".join(state),
         )
         rows.append(Row(cells, "group" if chosen else None))
-    columns = ("layers", "α", "directions at", "accuracy", "perplexity", "to unsteered", "")
-    made = table("Every setting tried, most accurate first", columns, rows, words=(2, 6))
-    return folded(f"All {len(rows)} settings as a table", made)
+    columns = ("layers", "α", "directions at", "accuracy", "95 %", "perplexity", "to unsteered", "")
+    made = table("Settings, most accurate first", columns, rows, words=(2, 7))
+    return folded(f"{len(rows)} of {len(strength.grid)} settings as a table", made)

@@ -38,13 +38,9 @@ def table(
         tag("th", name, scope="col", class_=None if i == 0 or i in words else "n")
         for i, name in enumerate(columns)
     ]
-    inner = tag(
-        "table",
-        tag("caption", caption),
-        tag("thead", tag("tr", *head)),
-        tag("tbody", *body),
-    )
-    return tag("div", inner, class_="scroll", role="region", tabindex=0, aria_label=caption)
+    inner = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body))
+    scroll = tag("div", inner, class_="scroll", role="region", tabindex=0, aria_label=caption)
+    return tag("div", tag("p", caption, class_="caption"), scroll, class_="table")
 
 
 def _row(row: Row, words: Collection[int]) -> Markup:

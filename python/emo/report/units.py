@@ -12,10 +12,10 @@ from emo.report.folder import Run
 from emo.report.heat import Axis, Outline, colour_key, heat_map, spaced
 from emo.report.markup import Markup, join
 from emo.report.tables import figure, folded, missing, paragraph, series_key, table
-from emo.report.wording import percent, short, signed
+from emo.report.wording import listed, percent, short, signed
 
 _BARS, _ROWS, _OUTLINED = 5, 10, 3
-_MAX_EMOTIONS, _MAX_CELLS = 12, 60_000
+_MAX_EMOTIONS, _MAX_CELLS = 12, 30_000
 _KINDS = ("neuron", "head")
 _PLURAL = {"neuron": "neurons", "head": "heads"}
 
@@ -26,7 +26,7 @@ def units_section(run: Run) -> Markup:
         return missing("the scores of neurons and heads", "scores.safetensors")
     scores = run.scores
     shown = run.ordered(scores.labels)[:_MAX_EMOTIONS]
-    kinds = sorted(scores.units, key=_KINDS.index)
+    kinds = [kind for kind in _KINDS if kind in scores.units]
     parts = [
         paragraph(
             "A unit's contribution is what it adds, on average over accepted samples, to the "
@@ -91,10 +91,10 @@ def _heads(scores: Scores, emotions: Sequence[str]) -> Markup:
     if "head" not in scores.units:
         return missing("where the heads sit", "scores.safetensors", why="It holds no heads.")
     found = scores.units["head"]
-    room = max(_MAX_CELLS // max(found.mean[0].size, 1), 1)
+    shown = emotions[: max(_MAX_CELLS // max(found.mean[0].size, 1), 1)]
     top = float(np.quantile(np.abs(found.mean), 0.999)) or 1.0
     panels = []
-    for i, emotion in enumerate(emotions[:room]):
+    for i, emotion in enumerate(shown):
         values = found.mean[scores.labels.index(emotion)].T
         best = scores.top(_OUTLINED, "head", emotion)
         layers = tuple(str(layer) for layer in found.layers)
@@ -112,10 +112,11 @@ def _heads(scores: Scores, emotions: Sequence[str]) -> Markup:
                 heading=emotion,
             )
         )
+    only = f" Only {listed(shown)}, to keep this file small." if len(shown) < len(emotions) else ""
     return figure(
         "Every attention head.",
         "Columns are layers, rows are heads; the three largest are outlined. Colours are shared: "
-        f"full colour is ±{short(top, 2)} or more.",
+        f"full colour is ±{short(top, 2)} or more.{only}",
         panels,
         key=colour_key("against the emotion", "", "towards it", signed=True),
         look="thirds",
