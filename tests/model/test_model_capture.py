@@ -12,7 +12,7 @@ from tiny_models import CONTEXT, NAMES, random_prompts, tiny_model
 from emo.errors import DataError, NumericalError, ResourceError, UsageError
 from emo.model import Capturer, LanguageModel, Row, plan_batches, record
 from emo.model.batch import pad_batch
-from emo.model.positions import overlapping, parse_position, tokens_at
+from emo.model.positions import parse_position, tokens_at
 from emo.sites import PARTS, Site
 
 LENGTHS = [9, 4, 14, 1, 9]
@@ -185,11 +185,3 @@ def test_padding_sides() -> None:
     right = pad_batch([(5, 6, 7), (8,)])
     assert right.ids.tolist() == [[5, 6, 7], [8, 0, 0]]
     assert right.positions.tolist() == [[0, 1, 2], [0, 0, 0]]
-
-
-def test_tokens_that_overlap_spans() -> None:
-    offsets = [(0, 0), (0, 2), (2, 5), (5, 6), (6, 9)]
-    assert overlapping(offsets, [(4, 6)]) == (2, 3)
-    assert overlapping(offsets, [(0, 1), (8, 9)]) == (1, 4)
-    assert overlapping(offsets, [(3, 3)]) == ()
-    assert overlapping(offsets, []) == ()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from tiny_models import NAMES  # noqa: F401 - torch and the tokenizers load once, here
+import torch
 
-from emo.model import Capturer, LanguageModel, Row, generate, load_model, log_likelihood
+from emo.model import Capturer, LanguageModel, Row, edit, generate, load_model, log_likelihood
 from emo.sites import Site
 
 
@@ -57,10 +61,6 @@ def test_perplexity_of_tinytalk(tinytalk, shared) -> None:
 
 def test_heads_that_carry_condolence(tinytalk, shared) -> None:
     """Zeroing L1H14, L1H6 or L1H4 costs the condolence about a nat, the other replies nothing."""
-    import json
-
-    from emo.model import edit
-
     heads = json.loads((shared / "data" / "tinytalk-protocol.json").read_text())["heads"]
 
     def mean_score(name: str, head: int | None) -> float:
@@ -83,6 +83,54 @@ def test_heads_that_carry_condolence(tinytalk, shared) -> None:
         effects = {name: mean_score(name, head) - mean_score(name, None) for name in heads["sets"]}
         assert -1.4 < effects.pop("loss") < -0.9
         assert all(abs(effect) < 0.5 for effect in effects.values()), effects
+
+
+def class_means(model: LanguageModel, shared: Path, site: Site) -> dict[str, np.ndarray]:
+    """Token means of the first 70 single-label training rows of each class, (70, d_model)."""
+    folder = shared / "data" / "goemotions"
+    labels = (folder / "original_labels.txt").read_text().split()
+    lines = (folder / "original_train.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines]
+    capturer = Capturer(model, [site], ["mean"])
+    means = {}
+    for label in ("gratitude", "anger", "remorse", "neutral"):
+        texts = [row[0] for row in rows if row[1] == str(labels.index(label))][:70]
+        chosen = [Row(i, ids_of(model, text)) for i, text in enumerate(texts)]
+        parts = [capturer.forward(chosen[i : i + 10]).tensors for i in range(0, 70, 10)]
+        means[label] = np.concatenate([part[f"{site}@mean"] for part in parts])
+    return means
+
+
+def steered_scores(
+    model: LanguageModel, protocol: dict[str, Any], site: Site, push: np.ndarray
+) -> dict[str, float]:
+    """Mean log-probability per token of each emotion's continuations, pushed everywhere."""
+    prompts = [ids_of(model, text) for text in protocol["prompts"]["dialogue"]]
+    shift = torch.tensor(push, dtype=torch.float32)
+    scores = {}
+    with edit(model, {site: lambda h, _positions: h + shift}):
+        for emotion, texts in protocol["continuations"].items():
+            pairs = [(prompt, ids_of(model, text)) for text in texts for prompt in prompts]
+            values = log_likelihood(model, [p for p, _ in pairs], [c for _, c in pairs])
+            scores[emotion] = float(np.mean([total / n for total, n in values]))
+    return scores
+
+
+def test_specific_gain_of_three_emotions(tinytalk, shared) -> None:
+    protocol = json.loads((shared / "data" / "tinytalk-protocol.json").read_text())
+    site = Site(4, "resid_post")
+    means = class_means(tinytalk, shared, site)
+    neutral = means.pop("neutral")
+    strength = np.linalg.norm(neutral, axis=1).mean() / 2
+    plain = steered_scores(tinytalk, protocol, site, np.zeros(tinytalk.d_model))
+    gains = {}
+    for emotion, label in (("gratitude", "gratitude"), ("anger", "anger"), ("apology", "remorse")):
+        direction = means[label].mean(axis=0) - neutral.mean(axis=0)
+        push = strength * direction / np.linalg.norm(direction)
+        scores = steered_scores(tinytalk, protocol, site, push)
+        gain = {name: scores[name] - plain[name] for name in scores}
+        gains[emotion] = gain.pop(emotion) - np.mean(list(gain.values()))
+    assert gains == pytest.approx({"gratitude": 1.12, "anger": 0.41, "apology": 0.41}, abs=0.006)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -17,7 +17,6 @@ A text without such tokens (no spans, too short, no reply) gives no row.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emo.errors import UsageError, did_you_mean
@@ -92,25 +91,3 @@ def tokens_at(position: str, row: Row) -> list[int]:
         return list(range(row.prompt_end, n_tokens))
     match = _MEAN_FROM.fullmatch(position)
     return list(range(int(match[1]) if match else 0, n_tokens))
-
-
-def overlapping(
-    offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]
-) -> tuple[int, ...]:
-    """Find the tokens that overlap character spans.
-
-    Parameters
-    ----------
-    offsets : sequence of (start, end)
-        Code points of each token; empty ranges (special tokens) overlap nothing.
-    spans : sequence of (start, end)
-        Half-open ranges of code points.
-
-    >>> overlapping([(0, 0), (0, 3), (3, 9)], [(4, 6)])
-    (2,)
-    """
-    return tuple(
-        i
-        for i, (start, end) in enumerate(offsets)
-        if any(max(start, begin) < min(end, stop) for begin, stop in spans)
-    )
