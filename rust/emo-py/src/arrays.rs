@@ -5,7 +5,8 @@ use emo_core::kernels::moments::Moments;
 use emo_core::shard::write::TensorData;
 use half::f16;
 use numpy::{
-    Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray,
+    Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArray,
 };
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -64,7 +65,11 @@ pub(crate) enum Stored<'py> {
 }
 
 impl<'py> Stored<'py> {
-    pub(crate) fn new(name: &str, dtype: &str, array: &Bound<'py, PyAny>) -> PyResult<(Dtype, Self)> {
+    pub(crate) fn new(
+        name: &str,
+        dtype: &str,
+        array: &Bound<'py, PyAny>,
+    ) -> PyResult<(Dtype, Self)> {
         let stored = match dtype {
             "BF16" => borrow(array).map(|array| (Dtype::BF16, Self::Bits(array))),
             "F16" => borrow(array)
@@ -73,11 +78,13 @@ impl<'py> Stored<'py> {
             "F32" => borrow(array).map(|array| (Dtype::F32, Self::Single(array))),
             "I64" => borrow(array).map(|array| (Dtype::I64, Self::Integer(array))),
             _ => {
-                let message = format!("dtype of {name:?} is {dtype:?}, it must be BF16, F16, F32 or I64");
+                let message =
+                    format!("dtype of {name:?} is {dtype:?}, it must be BF16, F16, F32 or I64");
                 return Err(usage(array.py(), message));
             }
         };
-        let wanted = "a C-contiguous array of uint16 (BF16), uint16 or float16 (F16), float32 or int64";
+        let wanted =
+            "a C-contiguous array of uint16 (BF16), uint16 or float16 (F16), float32 or int64";
         stored.ok_or_else(|| refused(array, &format!("tensor {name:?} ({dtype})"), wanted))
     }
 

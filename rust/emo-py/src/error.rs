@@ -29,7 +29,8 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 fn build(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
-    let module = ERRORS.get_or_try_init(py, || PyModule::import(py, "emo.errors").map(Bound::unbind))?;
+    let module =
+        ERRORS.get_or_try_init(py, || PyModule::import(py, "emo.errors").map(Bound::unbind))?;
     let hint = [("hint", error.advice())].into_py_dict(py)?;
     let instance = module.bind(py).getattr(class)?.call((error.to_string(),), Some(&hint))?;
     Ok(PyErr::from_value(instance))

@@ -44,7 +44,10 @@ pub(crate) fn write_shard<'py>(
     let dict = PyDict::new(py);
     dict.set_item("bytes", written.bytes)?;
     dict.set_item("blake3", written.blake3)?;
-    dict.set_item("chunks", written.chunks.into_iter().collect::<std::collections::BTreeMap<_, _>>())?;
+    dict.set_item(
+        "chunks",
+        written.chunks.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+    )?;
     Ok(dict)
 }
 

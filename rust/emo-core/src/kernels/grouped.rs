@@ -45,7 +45,11 @@ pub fn grouped_contributions(
                     part.add(label, dots, &pilot[label * cells..(label + 1) * cells]);
                 }
             })?;
-            if part.finish() { Ok(()) } else { dots.find_non_finite(range, |row| labels.of(row).is_some()) }
+            if part.finish() {
+                Ok(())
+            } else {
+                dots.find_non_finite(range, |row| labels.of(row).is_some())
+            }
         },
         |part| total.merge(part),
     )?;
@@ -63,8 +67,10 @@ fn pilot(dots: &Dots, labels: &Labels) -> Result<Vec<f64>> {
     let mut buffers = Buffers::default();
     for (label, first) in labels.first_rows(1).iter().enumerate() {
         for row in first {
-            dots.each_unchecked(&(*row..row + 1), &mut buffers, |_, values| {
-                for (pilot, value) in pilot[label * cells..(label + 1) * cells].iter_mut().zip(values) {
+            dots.one(*row, &mut buffers, |values| {
+                for (pilot, value) in
+                    pilot[label * cells..(label + 1) * cells].iter_mut().zip(values)
+                {
                     *pilot = if value.is_finite() { *value } else { 0.0 };
                 }
             })?;

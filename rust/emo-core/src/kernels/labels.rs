@@ -21,7 +21,10 @@ impl<'a> Labels<'a> {
     /// ```
     pub fn new(values: &'a [i32], n_labels: usize, n_rows: usize) -> Result<Self> {
         if values.len() != n_rows {
-            return Err(Error::usage(format!("{} labels are given for {n_rows} rows", values.len())));
+            return Err(Error::usage(format!(
+                "{} labels are given for {n_rows} rows",
+                values.len()
+            )));
         }
         let allowed = |label: &i32| *label >= -1 && i64::from(*label) < n_labels as i64;
         if let Some(row) = values.iter().position(|label| !allowed(label)) {

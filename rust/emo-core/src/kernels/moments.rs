@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::labels::Labels;
 use super::simd::Tier;
-use super::simd::columns::{BLOCK, ROWS, Sums, Totals};
+use super::simd::columns::{BLOCK, ROWS, Sums};
 use crate::error::{Error, Result};
 use crate::scan::rows::Reader;
 use crate::scan::{Control, Rows, check_cancel, ordered, tile_rows};
@@ -54,7 +54,8 @@ impl Moments {
     /// Merge a tile by Chan's rule.
     pub(super) fn merge(&mut self, part: &Part) {
         let width = part.width;
-        for (label, count) in part.count.iter().copied().enumerate().filter(|(_, count)| *count > 0) {
+        for (label, count) in part.count.iter().copied().enumerate().filter(|(_, count)| *count > 0)
+        {
             let (before, after) = (self.count[label] as f64, (self.count[label] + count) as f64);
             let share = count as f64 / after;
             let weight = before * share;
@@ -67,7 +68,8 @@ impl Moments {
                 *mean += delta * share;
                 *m2 += part_m2 + delta * delta * weight;
             }
-            let ours = self.positive[cells.clone()].iter_mut().zip(&mut self.negative[cells.clone()]);
+            let ours =
+                self.positive[cells.clone()].iter_mut().zip(&mut self.negative[cells.clone()]);
             let theirs = part.positive[cells.clone()].iter().zip(&part.negative[cells]);
             for ((positive, negative), (part_positive, part_negative)) in ours.zip(theirs) {
                 *positive += u64::from(*part_positive);
@@ -86,8 +88,9 @@ pub(super) struct Part {
     pub(super) first: Vec<f64>,
     /// Sums of squares, then M2.
     pub(super) second: Vec<f64>,
-    pub(super) positive: Vec<u32>,
-    pub(super) negative: Vec<u32>,
+    /// Counts; a tile has less than 2^16 rows.
+    pub(super) positive: Vec<u16>,
+    pub(super) negative: Vec<u16>,
 }
 
 impl Part {
@@ -115,23 +118,17 @@ impl Part {
     /// Add one row of values to a label, relative to its pilot.
     pub(super) fn add(&mut self, label: usize, values: &[f64], pilot: &[f64]) {
         self.count[label] += 1;
-        let totals = self.totals(label);
-        for (cell, (value, pilot)) in values.iter().zip(pilot).enumerate() {
-            let deviation = value - pilot;
-            totals.sum[cell] += deviation;
-            totals.square[cell] += deviation * deviation;
-            totals.positive[cell] += u32::from(*value > 0.0);
-            totals.negative[cell] += u32::from(*value < 0.0);
-        }
-    }
-
-    fn totals(&mut self, label: usize) -> Totals<'_> {
         let cells = label * self.width..(label + 1) * self.width;
-        Totals {
-            sum: &mut self.first[cells.clone()],
-            square: &mut self.second[cells.clone()],
-            positive: &mut self.positive[cells.clone()],
-            negative: &mut self.negative[cells],
+        let first = self.first[cells.clone()].iter_mut().zip(&mut self.second[cells.clone()]);
+        for ((first, second), (value, pilot)) in first.zip(values.iter().zip(pilot)) {
+            let deviation = value - pilot;
+            *first += deviation;
+            *second += deviation * deviation;
+        }
+        let signs = self.positive[cells.clone()].iter_mut().zip(&mut self.negative[cells]);
+        for ((positive, negative), value) in signs.zip(values) {
+            *positive += u16::from(*value > 0.0);
+            *negative += u16::from(*value < 0.0);
         }
     }
 
@@ -141,7 +138,8 @@ impl Part {
         for (label, count) in self.count.iter().enumerate().filter(|(_, count)| **count > 0) {
             let inverse = 1.0 / *count as f64;
             let cells = label * self.width..(label + 1) * self.width;
-            for (first, second) in self.first[cells.clone()].iter_mut().zip(&mut self.second[cells]) {
+            for (first, second) in self.first[cells.clone()].iter_mut().zip(&mut self.second[cells])
+            {
                 let mean = *first * inverse;
                 let m2 = (*second - *first * mean).max(0.0);
                 finite &= (mean + *second).is_finite();
@@ -206,14 +204,16 @@ fn pilot(rows: &Rows, labels: &Labels) -> Result<Vec<f32>> {
         }
         let pilot = &mut pilot[label * width..(label + 1) * width];
         let at = |row: usize, column: usize| values[row * width + column];
-        let median = |row, column| middle(at(row, column), at(row + 1, column), at(row + 2, column));
+        let median =
+            |row, column| middle(at(row, column), at(row + 1, column), at(row + 2, column));
         for (column, pilot) in pilot.iter_mut().enumerate() {
             *pilot = match first.len() {
                 0 => 0.0,
                 1 | 2 => at(0, column),
                 3..9 => median(0, column),
                 _ => {
-                    let sum: f64 = [0, 3, 6].iter().map(|row| f64::from(median(*row, column))).sum();
+                    let sum: f64 =
+                        [0, 3, 6].iter().map(|row| f64::from(median(*row, column))).sum();
                     (sum / 3.0) as f32
                 }
             };
@@ -236,39 +236,65 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn tile(&self, tile: usize, reader: &mut Reader, sums: &mut Sums, part: &mut Part) -> Result<()> {
-        let range = tile * self.tile..((tile + 1) * self.tile).min(self.rows.n_rows());
-        self.rows.check_chunks(&range, reader)?;
-        part.count.fill(0);
-        let rows = self.rows.read(range.clone(), reader)?;
-        for (label, list) in self.labels.sorted(&range) {
-            self.label(label, &rows, &list, sums, part)?;
-        }
-        if part.finish() { Ok(()) } else { self.exact(range, reader, part) }
-    }
-
-    /// Add the rows of one label: groups of 8 within blocks of 64.
-    fn label(
+    fn tile(
         &self,
-        label: usize,
-        rows: &[&[u8]],
-        list: &[usize],
+        tile: usize,
+        reader: &mut Reader,
         sums: &mut Sums,
         part: &mut Part,
     ) -> Result<()> {
-        let width = self.rows.width();
-        let pilot = &self.pilot[label * width..(label + 1) * width];
-        for (index, block) in list.chunks(BLOCK).enumerate() {
-            for now in block.chunks(ROWS) {
-                check_cancel(self.control.cancel)?;
-                let mut group: [&[u8]; ROWS] = [&[]; ROWS];
-                for (slot, row) in group.iter_mut().zip(now) {
-                    *slot = rows[*row];
-                }
-                sums.add(self.tier, self.rows.dtype(), &group[..now.len()], pilot);
-            }
-            sums.flush(self.tier, part.totals(label), index == 0);
+        let range = tile * self.tile..((tile + 1) * self.tile).min(self.rows.n_rows());
+        self.rows.tile(&range, reader, |reader| self.sum(&range, reader, sums, part))
+    }
+
+    fn sum(
+        &self,
+        range: &Range<usize>,
+        reader: &mut Reader,
+        sums: &mut Sums,
+        part: &mut Part,
+    ) -> Result<()> {
+        part.count.fill(0);
+        let rows = self.rows.read(range.clone(), reader)?;
+        let sorted = self.labels.sorted(range);
+        let by_label: Vec<(usize, Vec<&[u8]>)> = sorted
+            .into_iter()
+            .map(|(label, list)| (label, list.iter().map(|row| rows[*row]).collect()))
+            .collect();
+        for (index, (label, list)) in by_label.iter().enumerate() {
+            let next = by_label.get(index + 1).map_or(&[][..], |(_, list)| list);
+            self.label(*label, list, next, sums, part)?;
         }
+        if part.finish() { Ok(()) } else { self.exact(range.clone(), reader, part) }
+    }
+
+    /// Add the rows of one label in groups; `next` are the rows that come after them.
+    fn label(
+        &self,
+        label: usize,
+        list: &[&[u8]],
+        next: &[&[u8]],
+        sums: &mut Sums,
+        part: &mut Part,
+    ) -> Result<()> {
+        let cells = label * part.width..(label + 1) * part.width;
+        let (first, second) = (&mut part.first[cells.clone()], &mut part.second[cells.clone()]);
+        let pilot = &self.pilot[cells.clone()];
+        let groups = list.chunks(ROWS);
+        let ahead = groups.clone().skip(1).chain([&next[..next.len().min(ROWS)]]);
+        let mut flushed = false;
+        for (now, ahead) in groups.zip(ahead) {
+            check_cancel(self.control.cancel)?;
+            sums.add(self.tier, self.rows.dtype(), now, ahead, pilot);
+            if sums.filled() == BLOCK {
+                sums.flush(self.tier, first, second, !flushed);
+                flushed = true;
+            }
+        }
+        if sums.filled() > 0 {
+            sums.flush(self.tier, first, second, !flushed);
+        }
+        sums.take_counts(&mut part.positive[cells.clone()], &mut part.negative[cells]);
         part.count[label] = list.len() as u64;
         Ok(())
     }
@@ -278,24 +304,22 @@ impl Scan<'_> {
     fn exact(&self, range: Range<usize>, reader: &mut Reader, part: &mut Part) -> Result<()> {
         let width = self.rows.width();
         let mut values = vec![0.0f32; width];
-        for label in 0..self.labels.n_labels() {
-            let totals = part.totals(label);
-            totals.sum.fill(0.0);
-            totals.square.fill(0.0);
-        }
+        part.first.fill(0.0);
+        part.second.fill(0.0);
         for row in range {
             let Some(label) = self.labels.of(row) else { continue };
             check_cancel(self.control.cancel)?;
             self.rows.dtype().decode(self.rows.read(row..row + 1, reader)?[0], &mut values);
-            let totals = part.totals(label);
-            let pilot = &self.pilot[label * width..(label + 1) * width];
+            let cells = label * width..(label + 1) * width;
+            let (first, second) = (&mut part.first[cells.clone()], &mut part.second[cells.clone()]);
+            let pilot = &self.pilot[cells];
             for (column, value) in values.iter().enumerate() {
                 if !value.is_finite() {
                     return Err(self.rows.non_finite(row, column, *value));
                 }
                 let deviation = f64::from(*value) - f64::from(pilot[column]);
-                totals.sum[column] += deviation;
-                totals.square[column] += deviation * deviation;
+                first[column] += deviation;
+                second[column] += deviation * deviation;
             }
         }
         part.finish();

@@ -51,7 +51,9 @@ impl<'a> Dots<'a> {
             )));
         }
         if group == 0 || !width.is_multiple_of(group) {
-            return Err(Error::usage(format!("groups of {group} columns do not divide the width {width}")));
+            return Err(Error::usage(format!(
+                "groups of {group} columns do not divide the width {width}"
+            )));
         }
         if let Some(at) = vectors.iter().position(|value| !value.is_finite()) {
             return Err(Error::numerical(format!(
@@ -76,29 +78,41 @@ impl<'a> Dots<'a> {
         buffers: &mut Buffers,
         take: impl FnMut(usize, &[f64]),
     ) -> Result<()> {
-        self.rows.check_chunks(range, &mut buffers.reader)?;
-        self.each_unchecked(range, buffers, take)
+        let Buffers { reader, wide, dots } = buffers;
+        self.rows.tile(range, reader, |reader| self.each_row(range, reader, wide, dots, take))
     }
 
-    /// The same without a look at the chunks.
-    pub(super) fn each_unchecked(
+    /// The same for one row, without a look at its chunks.
+    pub(super) fn one(
+        &self,
+        row: usize,
+        buffers: &mut Buffers,
+        mut take: impl FnMut(&[f64]),
+    ) -> Result<()> {
+        let Buffers { reader, wide, dots } = buffers;
+        self.each_row(&(row..row + 1), reader, wide, dots, |_, dots| take(dots))
+    }
+
+    fn each_row(
         &self,
         range: &Range<usize>,
-        buffers: &mut Buffers,
+        reader: &mut Reader,
+        wide: &mut Vec<f64>,
+        dots: &mut Vec<f64>,
         mut take: impl FnMut(usize, &[f64]),
     ) -> Result<()> {
         let (width, per_row) = (self.rows.width(), self.per_row());
         if per_row == 0 {
             return Ok(());
         }
-        buffers.wide.resize(STEP * width, 0.0);
-        buffers.dots.resize(STEP * per_row, 0.0);
+        wide.resize(STEP * width, 0.0);
+        dots.resize(STEP * per_row, 0.0);
         for panel in panels(range, self.rows.panel_rows()) {
-            let rows = self.rows.read(panel.clone(), &mut buffers.reader)?;
+            let rows = self.rows.read(panel.clone(), reader)?;
             for (index, block) in rows.chunks(STEP).enumerate() {
                 check_cancel(self.control.cancel)?;
-                let wide = &mut buffers.wide[..block.len() * width];
-                let dots = &mut buffers.dots[..block.len() * per_row];
+                let (wide, dots) =
+                    (&mut wide[..block.len() * width], &mut dots[..block.len() * per_row]);
                 for (row, out) in block.iter().zip(wide.chunks_exact_mut(width)) {
                     widen(self.tier, self.rows.dtype(), row, out);
                 }
@@ -112,7 +126,11 @@ impl<'a> Dots<'a> {
     }
 
     /// Name the first non-finite value among the rows of `range` that `used` picks.
-    pub(super) fn find_non_finite(&self, range: Range<usize>, used: impl Fn(usize) -> bool) -> Result<()> {
+    pub(super) fn find_non_finite(
+        &self,
+        range: Range<usize>,
+        used: impl Fn(usize) -> bool,
+    ) -> Result<()> {
         let mut reader = Reader::default();
         let mut values = vec![0.0; self.rows.width()];
         for row in range.filter(|row| used(*row)) {

@@ -28,7 +28,8 @@ pub fn weight_product(
     transposed: bool,
     control: &Control,
 ) -> Result<Vec<f64>> {
-    let (d, m) = if transposed { (rows.width(), rows.n_rows()) } else { (rows.n_rows(), rows.width()) };
+    let (d, m) =
+        if transposed { (rows.width(), rows.n_rows()) } else { (rows.n_rows(), rows.width()) };
     check_cells(k, d.max(m))?;
     if directions.len() != k * d {
         return Err(Error::usage(format!(
@@ -67,11 +68,21 @@ fn columns(rows: &Rows, directions: &[f64], k: usize, control: &Control) -> Resu
                     let strip = STRIP.min(m - begin);
                     let bytes = rows.dtype().size();
                     for (row, wide) in block.iter().zip(wide.chunks_exact_mut(strip)) {
-                        widen(tier, rows.dtype(), &row[begin * bytes..(begin + strip) * bytes], wide);
+                        widen(
+                            tier,
+                            rows.dtype(),
+                            &row[begin * bytes..(begin + strip) * bytes],
+                            wide,
+                        );
                     }
                     for (index, direction) in directions.chunks_exact(d).enumerate() {
                         let out = &mut part[index * m + begin..][..strip];
-                        add_scaled_rows(tier, &wide[..block.len() * strip], &direction[panel.clone()], out);
+                        add_scaled_rows(
+                            tier,
+                            &wide[..block.len() * strip],
+                            &direction[panel.clone()],
+                            out,
+                        );
                     }
                 }
             }

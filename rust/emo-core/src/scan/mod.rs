@@ -5,6 +5,7 @@
 //! in tile order. So threads, shard splits and the way of reading never change a bit.
 
 pub mod pool;
+mod probe;
 pub mod rows;
 mod tiles;
 

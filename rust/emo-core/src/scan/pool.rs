@@ -27,7 +27,9 @@ static CURRENT: ArcSwapOption<Pool> = ArcSwapOption::const_empty();
 /// ```
 pub fn thread_count(requested: usize) -> Result<usize> {
     if requested > MAX_THREADS {
-        return Err(Error::usage(format!("{requested} threads are too many, the limit is {MAX_THREADS}")));
+        return Err(Error::usage(format!(
+            "{requested} threads are too many, the limit is {MAX_THREADS}"
+        )));
     }
     if requested > 0 {
         return Ok(requested);
@@ -51,7 +53,11 @@ fn from_environment(text: &str) -> Result<usize> {
 /// Run `task` on a pool of `threads` threads while the calling thread runs `wait`.
 ///
 /// `wait` should return once the task is done or must stop; this returns when both have ended.
-pub fn run<T: Send>(threads: usize, task: impl FnOnce() -> T + Send, wait: impl FnOnce()) -> Result<T> {
+pub fn run<T: Send>(
+    threads: usize,
+    task: impl FnOnce() -> T + Send,
+    wait: impl FnOnce(),
+) -> Result<T> {
     let current = pool(threads)?;
     let mut output = None;
     current.pool.in_place_scope(|scope| {

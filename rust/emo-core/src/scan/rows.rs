@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Instant;
 
+use super::probe::{Probe, Way};
 use crate::dtype::Float;
 use crate::error::{Error, Result};
 use crate::shard::Shard;
 use crate::shard::hash::{CHUNK, chunk_hash};
 use crate::shard::header::TensorInfo;
+use crate::shard::map::Mapping;
 
 /// How bytes come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,9 @@ impl Io {
     }
 }
 
+/// Tensors of fewer bytes are mapped without a probe.
+const PROBED: usize = 256 << 20;
+
 /// Rows of one tensor, counted over all shards.
 #[derive(Debug)]
 pub struct Rows {
@@ -41,6 +47,7 @@ pub struct Rows {
     width: usize,
     n_rows: usize,
     io: Io,
+    probe: Probe,
 }
 
 #[derive(Debug)]
@@ -57,13 +64,19 @@ struct Part {
 /// What one worker needs to read rows.
 #[derive(Debug, Default)]
 pub struct Reader {
+    way: Way,
     rows: Vec<u8>,
     chunk: Vec<u8>,
 }
 
 impl Rows {
     /// Open `tensor` in every shard; `chunks` holds the recorded chunk hashes of each shard.
-    pub fn open(paths: &[PathBuf], tensor: &str, io: Io, chunks: Option<Vec<Vec<String>>>) -> Result<Self> {
+    pub fn open(
+        paths: &[PathBuf],
+        tensor: &str,
+        io: Io,
+        chunks: Option<Vec<Vec<String>>>,
+    ) -> Result<Self> {
         if let Some(chunks) = &chunks {
             if chunks.len() != paths.len() {
                 return Err(Error::usage(format!(
@@ -86,6 +99,7 @@ impl Rows {
                 width,
                 n_rows: 0,
                 io,
+                probe: Probe::default(),
             });
             if (all.dtype, all.width) != (dtype, width) {
                 return Err(Error::artifact(format!(
@@ -97,7 +111,22 @@ impl Rows {
             }
             all.push(shard, &info, n_rows, chunks.as_mut().and_then(Iterator::next))?;
         }
-        rows.ok_or_else(|| Error::usage("no shards are given, at least one is needed"))
+        let mut rows =
+            rows.ok_or_else(|| Error::usage("no shards are given, at least one is needed"))?;
+        rows.probe = rows.plan();
+        Ok(rows)
+    }
+
+    /// The way of reading, or a probe of both where it is free and there is enough to gain.
+    fn plan(&self) -> Probe {
+        let mappable = |part: &Part| !part.shard.is_remote() && part.shard.mapping().is_some();
+        match self.io {
+            Io::Mmap => Probe::fixed(Way::Map),
+            Io::Pread => Probe::fixed(Way::Read),
+            Io::Auto if !self.parts.iter().all(mappable) => Probe::fixed(Way::Read),
+            Io::Auto if self.n_rows * self.row_bytes() < PROBED => Probe::fixed(Way::Map),
+            Io::Auto => Probe::default(),
+        }
     }
 
     fn push(
@@ -169,29 +198,50 @@ impl Rows {
         self.width * self.dtype.size()
     }
 
-    /// Rows that one call of `read` should take, so that they stay in a core's cache.
+    /// Do the work of one tile: check its chunks, run `work`, give its pages back.
+    pub fn tile<T>(
+        &self,
+        range: &Range<usize>,
+        reader: &mut Reader,
+        work: impl FnOnce(&mut Reader) -> Result<T>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        reader.way = self.probe.pick();
+        self.check_chunks(range, reader)?;
+        let output = work(reader)?;
+        if reader.way == Way::Map {
+            self.each_mapped(range, |mapping, bytes| mapping.release(bytes.start, bytes.end));
+        }
+        self.probe.report(reader.way, range.len() * self.row_bytes(), start.elapsed());
+        Ok(output)
+    }
+
+    /// Rows that one call of `read` may take and still stay in a core's cache.
     #[must_use]
     pub fn panel_rows(&self) -> usize {
-        let bytes = if self.io == Io::Pread { 1 << 20 } else { 1 << 24 };
-        (bytes / self.row_bytes().max(1)).clamp(8, 1 << 14)
+        ((1 << 20) / self.row_bytes().max(1)).clamp(16, 1 << 14)
     }
 
     /// The bytes of each row of `range`, valid until the reader is used again.
-    pub fn read<'a>(&'a self, range: Range<usize>, reader: &'a mut Reader) -> Result<Vec<&'a [u8]>> {
+    pub fn read<'a>(
+        &'a self,
+        range: Range<usize>,
+        reader: &'a mut Reader,
+    ) -> Result<Vec<&'a [u8]>> {
         let size = self.row_bytes();
         if size == 0 {
             return Ok(vec![&[]; range.len()]);
         }
         let mut rows = Vec::with_capacity(range.len());
-        if self.io != Io::Pread && self.overlapping(&range).all(|(part, _)| part.shard.mapping().is_some()) {
-            for (part, local) in self.overlapping(&range) {
-                if let Some(mapping) = part.shard.mapping() {
-                    let begin = part.begin as usize;
-                    let bytes = &mapping.bytes()[begin + local.start * size..begin + local.end * size];
-                    rows.extend(bytes.chunks_exact(size));
-                }
+        if reader.way == Way::Map {
+            self.each_mapped(&range, |mapping, bytes| {
+                mapping.populate(bytes.start, bytes.end);
+                rows.extend(mapping.bytes()[bytes].chunks_exact(size));
+            });
+            if rows.len() == range.len() {
+                return Ok(rows);
             }
-            return Ok(rows);
+            rows.clear();
         }
         reader.rows.resize(range.len() * size, 0);
         let mut at = 0;
@@ -205,10 +255,25 @@ impl Rows {
         Ok(rows)
     }
 
+    /// Call `take` with the mapping and the bytes of each shard that holds rows of `range`.
+    fn each_mapped<'a>(
+        &'a self,
+        range: &Range<usize>,
+        mut take: impl FnMut(&'a Mapping, Range<usize>),
+    ) {
+        let size = self.row_bytes();
+        for (part, local) in self.overlapping(range) {
+            if let Some(mapping) = part.shard.mapping() {
+                let begin = part.begin as usize + local.start * size;
+                take(mapping, begin..begin + local.len() * size);
+            }
+        }
+    }
+
     /// Compare the recorded hash of every chunk that begins in the rows of `range`.
     ///
     /// Over all tiles each chunk is checked once, just before its bytes are used.
-    pub fn check_chunks(&self, range: &Range<usize>, reader: &mut Reader) -> Result<()> {
+    fn check_chunks(&self, range: &Range<usize>, reader: &mut Reader) -> Result<()> {
         let size = self.row_bytes();
         for (part, local) in self.overlapping(range) {
             let Some(chunks) = &part.chunks else { continue };
@@ -217,7 +282,7 @@ impl Rows {
             for (index, recorded) in chunks[first..last].iter().enumerate() {
                 let begin = (first + index) * CHUNK;
                 let end = (begin + CHUNK).min(part.rows.len() * size);
-                let found = part.hash(begin, end, self.io, reader)?;
+                let found = part.hash(begin..end, reader)?;
                 if !found.eq_ignore_ascii_case(recorded) {
                     part.shard.check_unchanged()?;
                     return Err(self.damaged(part, first + index, &found, recorded));
@@ -271,15 +336,16 @@ impl Rows {
 }
 
 impl Part {
-    fn hash(&self, begin: usize, end: usize, io: Io, reader: &mut Reader) -> Result<String> {
-        let offset = self.begin as usize;
-        if io != Io::Pread {
+    fn hash(&self, bytes: Range<usize>, reader: &mut Reader) -> Result<String> {
+        let begin = self.begin as usize + bytes.start;
+        if reader.way == Way::Map {
             if let Some(mapping) = self.shard.mapping() {
-                return Ok(chunk_hash(&mapping.bytes()[offset + begin..offset + end]));
+                mapping.populate(begin, begin + bytes.len());
+                return Ok(chunk_hash(&mapping.bytes()[begin..begin + bytes.len()]));
             }
         }
-        reader.chunk.resize(end - begin, 0);
-        self.shard.read_at((offset + begin) as u64, &mut reader.chunk)?;
+        reader.chunk.resize(bytes.len(), 0);
+        self.shard.read_at(begin as u64, &mut reader.chunk)?;
         Ok(chunk_hash(&reader.chunk))
     }
 }
@@ -295,7 +361,11 @@ pub(crate) fn matrix(shard: &Shard, info: &TensorInfo) -> Result<(Float, usize, 
         )));
     };
     let [rows, width] = info.shape[..] else {
-        return Err(Error::artifact(format!("{} has shape {:?}, a matrix is needed", place(), info.shape)));
+        return Err(Error::artifact(format!(
+            "{} has shape {:?}, a matrix is needed",
+            place(),
+            info.shape
+        )));
     };
     let (Ok(rows), Ok(width)) = (usize::try_from(rows), usize::try_from(width)) else {
         return Err(Error::artifact(format!(

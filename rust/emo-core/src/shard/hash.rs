@@ -61,6 +61,9 @@ pub fn verify_shard(path: &Path, expected: &str, cancel: &AtomicBool) -> Result<
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
-    Err(Error::artifact(format!("{} is damaged: blake3 {found}, recorded {expected}", path.display()))
-        .hint("restore the file from a copy or capture the store again"))
+    Err(Error::artifact(format!(
+        "{} is damaged: blake3 {found}, recorded {expected}",
+        path.display()
+    ))
+    .hint("restore the file from a copy or capture the store again"))
 }

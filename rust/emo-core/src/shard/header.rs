@@ -45,10 +45,14 @@ pub struct TensorInfo {
 pub fn header_length(prefix: [u8; 8], file_len: u64) -> Result<u64> {
     let length = u64::from_le_bytes(prefix);
     if length > MAX_HEADER {
-        return Err(Error::artifact(format!("the header claims {length} bytes, the limit is {MAX_HEADER}")));
+        return Err(Error::artifact(format!(
+            "the header claims {length} bytes, the limit is {MAX_HEADER}"
+        )));
     }
     if length < 2 || PREFIX + length > file_len {
-        return Err(Error::artifact(format!("the header claims {length} bytes in a file of {file_len}")));
+        return Err(Error::artifact(format!(
+            "the header claims {length} bytes in a file of {file_len}"
+        )));
     }
     Ok(length)
 }
@@ -72,8 +76,10 @@ pub fn parse_header(json: &[u8], file_len: u64) -> Result<Vec<TensorInfo>> {
     let size = file_len
         .checked_sub(data)
         .ok_or_else(|| bad(format!("it ends at byte {data} of a file of {file_len}")))?;
-    let mut tensors =
-        entries.into_iter().map(|(name, entry)| entry.place(name, data, size)).collect::<Result<Vec<_>>>()?;
+    let mut tensors = entries
+        .into_iter()
+        .map(|(name, entry)| entry.place(name, data, size))
+        .collect::<Result<Vec<_>>>()?;
     tensors.sort_by(|a, b| (a.begin, a.end, &a.name).cmp(&(b.begin, b.end, &b.name)));
     check_cover(&tensors, data, file_len)?;
     Ok(tensors)
@@ -94,7 +100,9 @@ fn check_cover(tensors: &[TensorInfo], data: u64, file_len: u64) -> Result<()> {
     if at == file_len {
         return Ok(());
     }
-    Err(Error::artifact(format!("bad header: the tensors end at byte {at}, the file at {file_len}")))
+    Err(Error::artifact(format!(
+        "bad header: the tensors end at byte {at}, the file at {file_len}"
+    )))
 }
 
 /// Refuse names that are empty, long, reserved, or hold anything but printable ASCII.
@@ -205,7 +213,9 @@ impl<'de> Visitor<'de> for MetadataVisitor {
         let mut seen = HashSet::new();
         while let Some((key, _)) = map.next_entry::<String, String>()? {
             if !seen.insert(key.clone()) {
-                return Err(de::Error::custom(format_args!("duplicate key {key:?} in the metadata")));
+                return Err(de::Error::custom(format_args!(
+                    "duplicate key {key:?} in the metadata"
+                )));
             }
         }
         Ok(Metadata)
@@ -258,7 +268,11 @@ mod tests {
             0,
             "impossible shape",
         );
-        refused(r#"{"x":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}}"#, 1, "rank 9");
+        refused(
+            r#"{"x":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}}"#,
+            1,
+            "rank 9",
+        );
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Reading a mapped page that the file no longer backs raises SIGBUS. A handler, scoped to our own
 //! mappings, puts zero pages in place from there on and counts the loss; the scan then ends in a
 //! clean error. Signals for other addresses go to the handler that was there before.
-#![allow(unsafe_code, reason = "mapping is one of the two named places; each block says why it is sound")]
+#![allow(
+    unsafe_code,
+    reason = "mapping is one of the two named places; each block says why it is sound"
+)]
 
 use std::fs::File;
 
@@ -55,12 +58,70 @@ impl Mapping {
     pub fn populate(&self, begin: usize, end: usize) {
         #[cfg(target_os = "linux")]
         {
-            let page = begin & !4095;
+            let page = begin & !(PAGE - 1);
+            let bytes = end.saturating_sub(page);
             // Older kernels do not know this advice; the pages then come in by faults.
-            let _ = self.map.advise_range(memmap2::Advice::PopulateRead, page, end.saturating_sub(page));
+            let _ = self.map.advise_range(memmap2::Advice::PopulateRead, page, bytes);
         }
         #[cfg(not(target_os = "linux"))]
         let _ = (begin, end);
+    }
+
+    /// Give the pages that lie wholly in these bytes back to the page cache; a plain hint.
+    ///
+    /// Done by each worker, this spreads the cost of unmapping and keeps the resident size small.
+    pub fn release(&self, begin: usize, end: usize) {
+        #[cfg(target_os = "linux")]
+        {
+            let page = begin.next_multiple_of(PAGE);
+            let bytes = (end & !(PAGE - 1)).saturating_sub(page);
+            // SAFETY: the map is shared and read-only, so its pages are only dropped from our
+            // tables and come back from the file when they are touched again.
+            let _ = unsafe {
+                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, page, bytes)
+            };
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (begin, end);
+    }
+}
+
+/// Smallest page of the supported systems; larger pages make the hints void, not wrong.
+#[cfg(target_os = "linux")]
+const PAGE: usize = 4096;
+
+/// Whether the file lies on a file system that is served from elsewhere, where a mapping may stall
+/// or vanish.
+#[must_use]
+pub fn is_remote(file: &File) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        // NFS, SMB, SMB2, CIFS, FUSE, 9P, Ceph, Lustre, AFS, GPFS, BeeGFS.
+        const REMOTE: [u32; 11] = [
+            0x6969,
+            0x517b,
+            0xfe53_4d42,
+            0xff53_4d42,
+            0x6573_5546,
+            0x0102_1997,
+            0x00c3_6400,
+            0x0bd0_0bd0,
+            0x5346_414f,
+            0x4750_4653,
+            0x1983_0326,
+        ];
+        // SAFETY: a plain system call on an open file, filling a struct of its own.
+        unsafe {
+            let mut found = std::mem::zeroed::<libc::statfs>();
+            libc::fstatfs(file.as_raw_fd(), &raw mut found) == 0
+                && REMOTE.contains(&(found.f_type as u32))
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        false
     }
 }
 
@@ -110,8 +171,9 @@ mod guard {
         if !install() {
             return None;
         }
-        let free =
-            |slot: &&Slot| slot.begin.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let free = |slot: &&Slot| {
+            slot.begin.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
         let slot = SLOTS.iter().find(free)?;
         slot.losses.store(0, Ordering::Relaxed);
         slot.end.store(begin + bytes, Ordering::Release);
@@ -174,7 +236,8 @@ mod guard {
                 slot.losses.fetch_add(1, Ordering::AcqRel);
                 let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_FIXED;
                 let at = page as *mut libc::c_void;
-                return libc::mmap(at, end - page, libc::PROT_READ, flags, -1, 0) != libc::MAP_FAILED;
+                return libc::mmap(at, end - page, libc::PROT_READ, flags, -1, 0)
+                    != libc::MAP_FAILED;
             }
         }
         false

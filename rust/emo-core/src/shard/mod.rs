@@ -56,16 +56,25 @@ impl Shard {
     /// Open a shard and read its header under the strict rules.
     pub fn open(path: &Path) -> Result<Self> {
         let file = open_regular(path)?;
-        let stamp = Stamp::of(&file.metadata().map_err(|error| Error::io("look at", path, &error))?);
-        let mut shard =
-            Self { path: path.to_owned(), file, stamp, tensors: Vec::new(), mapping: OnceLock::new() };
+        let stamp =
+            Stamp::of(&file.metadata().map_err(|error| Error::io("look at", path, &error))?);
+        let mut shard = Self {
+            path: path.to_owned(),
+            file,
+            stamp,
+            tensors: Vec::new(),
+            mapping: OnceLock::new(),
+        };
         shard.tensors = shard.read_header().map_err(|error| locate(&error, path))?;
         Ok(shard)
     }
 
     fn read_header(&self) -> Result<Vec<TensorInfo>> {
         if self.stamp.bytes < PREFIX {
-            return Err(Error::artifact(format!("{} bytes are too few for a header", self.stamp.bytes)));
+            return Err(Error::artifact(format!(
+                "{} bytes are too few for a header",
+                self.stamp.bytes
+            )));
         }
         let mut prefix = [0; PREFIX as usize];
         self.read_at(0, &mut prefix)?;
@@ -95,7 +104,8 @@ impl Shard {
     /// The tensor of this name.
     pub fn tensor(&self, name: &str) -> Result<&TensorInfo> {
         self.tensors.iter().find(|tensor| tensor.name == name).ok_or_else(|| {
-            let known: Vec<&str> = self.tensors.iter().take(8).map(|tensor| tensor.name.as_str()).collect();
+            let known: Vec<&str> =
+                self.tensors.iter().take(8).map(|tensor| tensor.name.as_str()).collect();
             let more = if self.tensors.len() > known.len() { ", ..." } else { "" };
             Error::artifact(format!("{} holds no tensor {name:?}", self.path.display()))
                 .hint(format!("it holds: {}{more}", known.join(", ")))
@@ -105,6 +115,12 @@ impl Shard {
     /// The file as guarded memory, or `None` where it cannot be mapped.
     pub fn mapping(&self) -> Option<&Mapping> {
         self.mapping.get_or_init(|| Mapping::new(&self.file, self.stamp.bytes)).as_ref()
+    }
+
+    /// Whether positional reads are safer here than a mapping.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        map::is_remote(&self.file)
     }
 
     /// Fill `buffer` from byte `offset` on; a file that ends early is an error.
@@ -127,7 +143,9 @@ impl Shard {
             return Err(self.truncated());
         }
         for metadata in [self.file.metadata(), std::fs::metadata(&self.path)] {
-            let stamp = Stamp::of(&metadata.map_err(|error| Error::io("look again at", &self.path, &error))?);
+            let stamp = Stamp::of(
+                &metadata.map_err(|error| Error::io("look again at", &self.path, &error))?,
+            );
             if stamp.bytes < self.stamp.bytes && stamp.inode == self.stamp.inode {
                 return Err(self.truncated());
             }

@@ -95,7 +95,9 @@ fn header_bytes(tensors: &[TensorData]) -> Result<Vec<u8>> {
     let total = (PREFIX as usize + json.len()).next_multiple_of(ALIGNMENT);
     let length = (total - PREFIX as usize) as u64;
     if length > MAX_HEADER {
-        return Err(Error::usage(format!("the header takes {length} bytes, the limit is {MAX_HEADER}")));
+        return Err(Error::usage(format!(
+            "the header takes {length} bytes, the limit is {MAX_HEADER}"
+        )));
     }
     let mut bytes = length.to_le_bytes().to_vec();
     bytes.extend_from_slice(json.as_bytes());
@@ -127,7 +129,12 @@ impl Temporary {
         }
     }
 
-    fn fill(&mut self, header: &[u8], tensors: &[TensorData], cancel: &AtomicBool) -> Result<Written> {
+    fn fill(
+        &mut self,
+        header: &[u8],
+        tensors: &[TensorData],
+        cancel: &AtomicBool,
+    ) -> Result<Written> {
         let mut whole = blake3::Hasher::new();
         let mut chunks = Vec::with_capacity(tensors.len());
         let mut bytes = 0;
@@ -158,10 +165,13 @@ impl Temporary {
     fn publish(self, target: &Path) -> Result<()> {
         match std::fs::hard_link(&self.path, target) {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(taken(target)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(taken(target));
+            }
             Err(_) if target.symlink_metadata().is_ok() => return Err(taken(target)),
             Err(_) => {
-                std::fs::rename(&self.path, target).map_err(|error| Error::io("name", target, &error))?;
+                std::fs::rename(&self.path, target)
+                    .map_err(|error| Error::io("name", target, &error))?;
             }
         }
         drop(self);
@@ -252,8 +262,12 @@ mod tests {
     fn sizes_and_names_are_checked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");
-        let tensor =
-            |name: &str, shape| TensorData { name: name.into(), dtype: Dtype::BF16, shape, bytes: &[0; 4] };
+        let tensor = |name: &str, shape| TensorData {
+            name: name.into(),
+            dtype: Dtype::BF16,
+            shape,
+            bytes: &[0; 4],
+        };
         for tensors in [
             vec![tensor("x", vec![1, 3])],
             vec![tensor("x", vec![u64::MAX, 2])],

@@ -4,6 +4,8 @@
 //! zero, and then added to the block's sums. So each sum is loaded and stored once for eight rows,
 //! and rounding errors grow with eight plus eight terms and not with sixty-four.
 
+#[cfg(target_arch = "x86_64")]
+use super::x86;
 use super::{Tier, dispatch};
 use crate::dtype::Float;
 
@@ -13,26 +15,17 @@ pub const ROWS: usize = 8;
 pub const BLOCK: usize = 64;
 const LANES: usize = 16;
 
-/// Single-precision sums of one block of rows, per column.
+/// Sums of the rows of one label in one tile, per column.
+///
+/// `sum` and `square` reach over one block, the counts over the tile.
 #[derive(Clone, Debug)]
 pub struct Sums {
-    sum: Vec<f32>,
-    square: Vec<f32>,
-    positive: Vec<u16>,
-    negative: Vec<u16>,
-}
-
-/// Double-precision totals of one tile, per column.
-#[derive(Debug)]
-pub struct Totals<'a> {
-    /// Sum of x - p.
-    pub sum: &'a mut [f64],
-    /// Sum of (x - p)^2.
-    pub square: &'a mut [f64],
-    /// Number of x > 0.
-    pub positive: &'a mut [u32],
-    /// Number of x < 0.
-    pub negative: &'a mut [u32],
+    pub(super) sum: Vec<f32>,
+    pub(super) square: Vec<f32>,
+    pub(super) positive: Vec<u16>,
+    pub(super) negative: Vec<u16>,
+    /// Rows since the last flush.
+    pub(super) filled: usize,
 }
 
 impl Sums {
@@ -44,27 +37,96 @@ impl Sums {
             square: vec![0.0; width],
             positive: vec![0; width],
             negative: vec![0; width],
+            filled: 0,
         }
     }
 
-    /// Add up to [`ROWS`] rows of `dtype`; `pilot` has one value per column.
-    pub fn add(&mut self, tier: Tier, dtype: Float, rows: &[&[u8]], pilot: &[f32]) {
-        let sums = self;
-        dispatch!(tier, add(sums: &mut Sums, dtype: Float, rows: &[&[u8]], pilot: &[f32]));
+    /// Columns.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.sum.len()
     }
 
-    /// Move the sums into `totals`, leaving zeros; `first` overwrites what the totals held.
-    pub fn flush(&mut self, tier: Tier, totals: Totals, first: bool) {
-        let sums = self;
-        dispatch!(tier, flush(sums: &mut Sums, totals: Totals, first: bool));
+    /// Add a group of up to [`ROWS`] rows; `pilot` has one value per column.
+    ///
+    /// `ahead` are the rows of the next group, of which nothing but the address is used.
+    pub fn add(
+        &mut self,
+        tier: Tier,
+        dtype: Float,
+        rows: &[&[u8]],
+        ahead: &[&[u8]],
+        pilot: &[f32],
+    ) {
+        let done = self.add_vectors(tier, dtype, rows, ahead, pilot);
+        add(self, dtype, rows, pilot, done);
+        self.filled += rows.len();
+    }
+
+    /// Rows since the last flush.
+    #[must_use]
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn add_vectors(
+        &mut self,
+        tier: Tier,
+        dtype: Float,
+        rows: &[&[u8]],
+        ahead: &[&[u8]],
+        pilot: &[f32],
+    ) -> usize {
+        let mut group = x86::Group::new(rows, ahead, dtype.size(), pilot, self);
+        match tier {
+            // SAFETY: a tier exists only where `available` found its instructions.
+            Tier::Avx512 => unsafe { x86::add_avx512(dtype, &mut group) },
+            // SAFETY: as above.
+            Tier::Avx2 => unsafe { x86::add_avx2(dtype, &mut group) },
+            Tier::Scalar | Tier::Neon => 0,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn add_vectors(&mut self, _: Tier, _: Float, _: &[&[u8]], _: &[&[u8]], _: &[f32]) -> usize {
+        0
+    }
+
+    /// End a block: add its sums to double-precision totals, or put them there if `first`.
+    pub fn flush(&mut self, tier: Tier, sum: &mut [f64], square: &mut [f64], first: bool) {
+        self.filled = 0;
+        let (sums, squares) = (&self.sum[..], &self.square[..]);
+        dispatch!(tier, widen(part: &[f32] = sums, total: &mut [f64] = sum, first: bool = first));
+        dispatch!(tier, widen(part: &[f32] = squares, total: &mut [f64] = square, first: bool = first));
+    }
+
+    /// End a tile: move the counts out, leaving zeros.
+    pub fn take_counts(&mut self, positive: &mut [u16], negative: &mut [u16]) {
+        positive.copy_from_slice(&self.positive);
+        negative.copy_from_slice(&self.negative);
+        self.positive.fill(0);
+        self.negative.fill(0);
     }
 }
 
 #[inline(always)]
-fn add(sums: &mut Sums, dtype: Float, rows: &[&[u8]], pilot: &[f32]) {
+fn widen(part: &[f32], total: &mut [f64], first: bool) {
+    if first {
+        for (total, part) in total.iter_mut().zip(part) {
+            *total = f64::from(*part);
+        }
+    } else {
+        for (total, part) in total.iter_mut().zip(part) {
+            *total += f64::from(*part);
+        }
+    }
+}
+
+/// Add the columns from `at` on.
+fn add(sums: &mut Sums, dtype: Float, rows: &[&[u8]], pilot: &[f32], mut at: usize) {
     let size = dtype.size();
     let width = pilot.len();
-    let mut at = 0;
     while at < width {
         let lanes = LANES.min(width - at);
         let columns = at..at + lanes;
@@ -85,11 +147,16 @@ fn add(sums: &mut Sums, dtype: Float, rows: &[&[u8]], pilot: &[f32]) {
                 below[lane] += u16::from(x[lane] < 0.0);
             }
         }
-        for (total, group) in sums.sum[columns.clone()].iter_mut().zip(s) {
-            *total += group;
-        }
-        for (total, group) in sums.square[columns.clone()].iter_mut().zip(q) {
-            *total += group;
+        if sums.filled == 0 {
+            sums.sum[columns.clone()].copy_from_slice(&s[..lanes]);
+            sums.square[columns.clone()].copy_from_slice(&q[..lanes]);
+        } else {
+            for (total, group) in sums.sum[columns.clone()].iter_mut().zip(s) {
+                *total += group;
+            }
+            for (total, group) in sums.square[columns.clone()].iter_mut().zip(q) {
+                *total += group;
+            }
         }
         for (total, count) in sums.positive[columns.clone()].iter_mut().zip(above) {
             *total += count;
@@ -98,27 +165,5 @@ fn add(sums: &mut Sums, dtype: Float, rows: &[&[u8]], pilot: &[f32]) {
             *total += count;
         }
         at += lanes;
-    }
-}
-
-#[inline(always)]
-fn flush(sums: &mut Sums, totals: Totals, first: bool) {
-    if first {
-        totals.sum.fill(0.0);
-        totals.square.fill(0.0);
-        totals.positive.fill(0);
-        totals.negative.fill(0);
-    }
-    for (total, part) in totals.sum.iter_mut().zip(&mut sums.sum) {
-        *total += f64::from(std::mem::take(part));
-    }
-    for (total, part) in totals.square.iter_mut().zip(&mut sums.square) {
-        *total += f64::from(std::mem::take(part));
-    }
-    for (total, part) in totals.positive.iter_mut().zip(&mut sums.positive) {
-        *total += u32::from(std::mem::take(part));
-    }
-    for (total, part) in totals.negative.iter_mut().zip(&mut sums.negative) {
-        *total += u32::from(std::mem::take(part));
     }
 }

@@ -14,8 +14,15 @@ const ROWS: usize = 4;
 /// Dot products of `rows` with `vectors`, cut into groups of `group` columns.
 ///
 /// `rows` : `(n, width)`, `vectors` : `(k, width)`, `out` : `(n, k, width / group)`.
-pub fn grouped_dots(tier: Tier, rows: &[f64], vectors: &[f64], width: usize, group: usize, out: &mut [f64]) {
-    dispatch!(tier, dots(rows: &[f64], vectors: &[f64], width: usize, group: usize, out: &mut [f64]));
+pub fn grouped_dots(
+    tier: Tier,
+    rows: &[f64],
+    vectors: &[f64],
+    width: usize,
+    group: usize,
+    out: &mut [f64],
+) {
+    dispatch!(tier, dots(rows: &[f64] = rows, vectors: &[f64] = vectors, width: usize = width, group: usize = group, out: &mut [f64] = out));
 }
 
 #[inline(always)]
@@ -96,7 +103,7 @@ fn reduce(s: &[f64; LANES]) -> f64 {
 ///
 /// `rows` : `(n, width)`, `factors` : `(n,)`, `out` : `(width,)`.
 pub fn add_scaled_rows(tier: Tier, rows: &[f64], factors: &[f64], out: &mut [f64]) {
-    dispatch!(tier, scaled(rows: &[f64], factors: &[f64], out: &mut [f64]));
+    dispatch!(tier, scaled(rows: &[f64] = rows, factors: &[f64] = factors, out: &mut [f64] = out));
 }
 
 #[inline(always)]
@@ -107,7 +114,11 @@ fn scaled(rows: &[f64], factors: &[f64], out: &mut [f64]) {
         let (out, tail) = out.as_chunks_mut::<LANES>();
         for (index, sums) in out.iter_mut().enumerate() {
             for (row, factor) in rows.chunks_exact(width).zip(factors) {
-                fma(sums, row[index * LANES..].first_chunk().unwrap_or(&[0.0; LANES]), &[*factor; LANES]);
+                fma(
+                    sums,
+                    row[index * LANES..].first_chunk().unwrap_or(&[0.0; LANES]),
+                    &[*factor; LANES],
+                );
             }
         }
         let begin = width - tail.len();
@@ -121,7 +132,7 @@ fn scaled(rows: &[f64], factors: &[f64], out: &mut [f64]) {
 
 /// Convert stored elements exactly to double precision.
 pub fn widen(tier: Tier, dtype: Float, bytes: &[u8], out: &mut [f64]) {
-    dispatch!(tier, widen_all(dtype: Float, bytes: &[u8], out: &mut [f64]));
+    dispatch!(tier, widen_all(dtype: Float = dtype, bytes: &[u8] = bytes, out: &mut [f64] = out));
 }
 
 #[inline(always)]

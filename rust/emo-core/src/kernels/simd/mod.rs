@@ -3,7 +3,10 @@
 //! Each kernel fixes the order of the operations on every column or lane, and all tiers round each
 //! of them alike (a fused multiply-add is one rounding everywhere), so the tier is a matter of
 //! speed alone. `EMO_SIMD` forces one.
-#![allow(unsafe_code, reason = "SIMD is one of the two named places; each block says why it is sound")]
+#![allow(
+    unsafe_code,
+    reason = "SIMD is one of the two named places; each block says why it is sound"
+)]
 
 pub mod columns;
 pub mod dots;
@@ -67,7 +70,9 @@ impl Tier {
 
     /// Tiers of this processor, the best last.
     pub fn available_tiers() -> impl DoubleEndedIterator<Item = Self> {
-        [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512].into_iter().filter(|tier| tier.available())
+        [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512]
+            .into_iter()
+            .filter(|tier| tier.available())
     }
 
     fn forced(name: &str) -> Result<Self> {
@@ -83,7 +88,7 @@ impl Tier {
 ///
 /// `$body` must be an `#[inline(always)]` function of safe code.
 macro_rules! dispatch {
-    ($tier:expr, $body:ident ( $($arg:ident : $ty:ty),* $(,)? ) $(-> $out:ty)?) => {{
+    ($tier:expr, $body:ident ( $($arg:ident : $ty:ty = $value:expr),* $(,)? ) $(-> $out:ty)?) => {{
         #[cfg(target_arch = "x86_64")]
         {
             #[target_feature(enable = "avx2,fma,f16c")]
@@ -92,14 +97,14 @@ macro_rules! dispatch {
             fn avx512($($arg: $ty),*) $(-> $out)? { $body($($arg),*) }
             match $tier {
                 // SAFETY: a tier exists only where `available` found its instructions.
-                $crate::kernels::simd::Tier::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::kernels::simd::Tier::Avx512 => unsafe { avx512($($value),*) },
                 // SAFETY: as above.
-                $crate::kernels::simd::Tier::Avx2 => unsafe { avx2($($arg),*) },
-                _ => $body($($arg),*),
+                $crate::kernels::simd::Tier::Avx2 => unsafe { avx2($($value),*) },
+                _ => $body($($value),*),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        { let _ = $tier; $body($($arg),*) }
+        { let _ = $tier; $body($($value),*) }
     }};
 }
 pub(crate) use dispatch;
