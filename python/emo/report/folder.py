@@ -99,11 +99,11 @@ def read_run(folder: Path) -> Run:
         raise ArtifactError(
             f"{folder} is not a run folder: it {there}", hint="give a folder made by `emo run`"
         )
-    configuration = _json(folder / RUN, "run configuration", dict)
+    configuration = _json(folder / RUN, "run configuration", _mapping)
     _need_mapping(configuration, folder / RUN)
     return Run(
         configuration=configuration,
-        data=_part(folder, "data", lambda path: _json(path, "data statistics", dict)),
+        data=_part(folder, "data", lambda path: _json(path, "data statistics", _mapping)),
         texts=_part(folder, "texts", read_texts),
         verdicts=_part(folder, "verdicts", read_verdicts),
         summary=_part(folder, "summary", lambda path: _json(path, "summary", Summary.parse)),
@@ -137,6 +137,12 @@ def _json(path: Path, what: str, parse: Callable[[Any], _Read]) -> _Read:
         raise ArtifactError(f"{path} is not a readable {what}: {error} is missing") from None
     except (TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(f"{path} is not a readable {what}: {error}") from None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("it holds no object")
+    return value
 
 
 def _need_mapping(configuration: Mapping[str, Any], path: Path) -> None:
