@@ -25,7 +25,7 @@ class PartFile:
     output : Path
         The file to be; the rows lie in a file of that name with ``.part`` behind it.
     settings : mapping
-        Everything that changes the rows; JSON values.
+        Everything that changes the rows; JSON values. Written with the first rows.
 
     Attributes
     ----------
@@ -45,12 +45,13 @@ class PartFile:
     def __init__(self, output: Path, settings: Mapping[str, Any]) -> None:
         self.path = Path(f"{output}.part")
         self.rows: dict[str, dict[str, Any]] = {}
-        head = json.loads(json.dumps(settings))
+        self._settings = json.loads(json.dumps(settings))
+        self._begun = False
         lines = self._whole_lines()
-        if not lines:
-            write_bytes(self.path, _line({"settings": head}))
+        if len(lines) < 2:
             return
-        self._compare(self._parse(lines[0], 1).get("settings"), head)
+        self._compare(self._parse(lines[0], 1).get("settings"))
+        self._begun = True
         for number, line in enumerate(lines[1:], 2):
             row = self._parse(line, number)
             self.rows[row["id"]] = row
@@ -63,6 +64,9 @@ class PartFile:
         ResourceError
             When they cannot be written.
         """
+        if not self._begun:
+            write_bytes(self.path, _line({"settings": self._settings}))
+            self._begun = True
         try:
             with open(self.path, "ab") as file:
                 file.write(b"".join(map(_line, rows)))
@@ -87,7 +91,7 @@ class PartFile:
             return []
         except OSError as error:
             raise _trouble("read", self.path, error) from None
-        return data[:kept].splitlines()
+        return data[:kept].split(b"\n")[:-1]
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
         try:
@@ -100,7 +104,8 @@ class PartFile:
             )
         return row
 
-    def _compare(self, found: Any, wanted: Mapping[str, Any]) -> None:
+    def _compare(self, found: Any) -> None:
+        wanted = self._settings
         found = found if isinstance(found, dict) else {}
         names = sorted(found.keys() | wanted.keys())
         changes = [

@@ -147,7 +147,7 @@ class _Run:
             if error.status_code < 500 and error.status_code not in (408, 409, 429):
                 raise _refused(judge.model, error) from None
             return self._failed(text, f"status-{error.status_code}", error)
-        except self._openai.APIError as error:
+        except (self._openai.APIError, ValueError) as error:
             return self._failed(text, "broken-answer", error)
         self._answered, self._failures = True, 0
         return self._read(text, choice)
@@ -159,14 +159,17 @@ class _Run:
             temperature=0,
             max_tokens=self._judge.max_tokens,
         )
-        return answer.choices[0] if getattr(answer, "choices", None) else None
+        choices = getattr(answer, "choices", None)
+        if not choices or getattr(choices[0], "message", None) is None:
+            raise ValueError("the answer does not follow the chat-completions protocol")
+        return choices[0]
 
     def _read(self, text: Text, choice: Any) -> Verdict:
-        content = None if choice is None else choice.message.content
-        label = None if content is None else self._judge.read(content, text)
+        content = choice.message.content
+        label = self._judge.read(content, text) if isinstance(content, str) else None
         if label is not None:
             return labelled(text, self._judge.name, label, None)
-        cut = choice is not None and choice.finish_reason == "length"
+        cut = choice.finish_reason == "length"
         return unlabelled(text, self._judge.name, CUT_OFF if cut else NO_ANSWER)
 
     def _failed(self, text: Text, reason: str, error: Exception) -> Verdict:

@@ -156,9 +156,9 @@ class LinearJudge:
         record = read_json(path, "judge")
         if not isinstance(record, dict) or record.get("kind") != KIND:
             raise ArtifactError(f"{path} was not written by emo judge train")
-        if record["format"] > FORMAT:
+        if not isinstance(record.get("format"), int) or record["format"] > FORMAT:
             raise ArtifactError(
-                f"{path} has format {record['format']}, this version reads up to {FORMAT}",
+                f"{path} has format {record.get('format')}, this version reads up to {FORMAT}",
                 hint="upgrade emo-circuits",
             )
         arrays = _read_arrays(Path(folder) / ARRAYS, str(record.get("sha256")))
@@ -198,5 +198,7 @@ def _assemble(record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Linear
         if vocabulary.idf.shape != (len(vocabulary.grams),):
             raise ValueError(f"the {vocabulary.block} block has another number of weights")
     head = ("kind", "format", "classes", "blocks", "sha256")
+    if not isinstance(record["reliability"], dict):
+        raise ValueError("the reliability is no object")
     rest = {name: value for name, value in record.items() if name not in head}
     return LinearJudge(classes, tuple(vocabularies), coefficients, arrays["intercepts"], rest)

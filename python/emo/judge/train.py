@@ -72,7 +72,7 @@ def train(
     tokens = [words(row.text) for row in rows]
     given: list[str | None] = [None] * len(rows)
     for train_rows, test_rows in _folds(labels, groups, seed):
-        judge = _fit([tokens[i] for i in train_rows], [labels[i] for i in train_rows], options)
+        judge = fit([tokens[i] for i in train_rows], [labels[i] for i in train_rows], options)
         shares = judge.probabilities([rows[i].text for i in test_rows])
         for i, share in zip(test_rows, shares, strict=True):
             known = not np.isnan(share[0])
@@ -88,7 +88,7 @@ def train(
         },
         "options": asdict(options) | {"blocks": list(options.blocks), "seed": seed},
     }
-    return _fit(tokens, labels, options, record)
+    return fit(tokens, labels, options, record)
 
 
 def _distinct(rows: Sequence[Labelled]) -> tuple[list[Labelled], int]:
@@ -125,12 +125,19 @@ def _folds(
     return [(train_rows.tolist(), test_rows.tolist()) for train_rows, test_rows in parts]
 
 
-def _fit(
+def fit(
     tokens: Sequence[Sequence[str]],
     labels: Sequence[str],
     options: Options,
     record: dict[str, Any] | None = None,
 ) -> LinearJudge:
+    """Fit a judge to tokenised texts, without measuring it.
+
+    Raises
+    ------
+    MissingExtraError
+        When scikit-learn is not installed.
+    """
     linear_model = import_extra("sklearn.linear_model", "geometry")
     threadpoolctl = import_extra("threadpoolctl", "geometry")
     vocabularies = tuple(
@@ -138,7 +145,7 @@ def _fit(
     )
     matrix = _csr(vectors(vocabularies, tokens), sum(len(v.grams) for v in vocabularies))
     model = linear_model.LogisticRegression(
-        C=options.strength, class_weight="balanced", max_iter=2000, tol=1e-6
+        C=options.strength, class_weight="balanced", max_iter=2000, tol=1e-5
     )
     # one thread: a different order of sums would change the stored bits
     with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
