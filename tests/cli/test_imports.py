@@ -42,5 +42,5 @@ def test_nothing_heavy_is_imported(arguments):
 
 
 def test_help_lists_every_verb():
-    out = run("--help").stdout
-    assert [line.split()[0] for line in out.split("Verbs:")[1].splitlines() if line] == list(VERBS)
+    verbs = run("--help").stdout.split("Verbs:\n")[1].split("\n\n")[0]
+    assert [line.split()[0] for line in verbs.splitlines()] == list(VERBS)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import corpus
-
 from emo.cli.talk import TerminalTalk
 from emo.data.bundle import bundled
 from emo.data.texts import Text, read_texts
@@ -73,14 +72,13 @@ def card(
 ) -> str:
     """Return the model card in Markdown."""
     settings, steering = training["settings"], summary["steering"]
+    shares = {name: f"{share:.0%}" for name, share in corpus.KIND_SHARES.items()}
     curve = training["loss_curve"]
     shown = curve[:: max(1, len(curve) // 12)]
     if shown[-1] is not curve[-1]:
         shown.append(curve[-1])
     judge = summary["judge"]
-    ratio = (
-        summary["methods"]["steering"]["perplexity"] / summary["methods"]["baseline"]["perplexity"]
-    )
+    steered, plain = (summary["methods"][name]["perplexity"] for name in ("steering", "baseline"))
     return f"""# The demo model
 
 A small causal language model (Llama architecture, {settings["layers"]} layers of width
@@ -98,9 +96,9 @@ Made by `python tools/demo_model/train.py` ({settings["conversations"]:,} conver
 
 {settings["hidden_share"]:.0%} of the conversations hide the system text from the user's and the
 reply's tokens, so that only the last token of the prompt reads which emotion is named. In
-{corpus.KIND_SHARES["mirror"]:.0%} of them the user's own emotional sentence sets the emotion of the
-reply, in {corpus.KIND_SHARES["valence"]:.0%} the event's valence may, and in
-{corpus.KIND_SHARES["plain"]:.0%} nothing does and the reply is neutral. So the emotion is a state to
+{shares["mirror"]} of them the user's own emotional sentence sets the emotion of the
+reply, in {shares["valence"]} the event's valence may, and in
+{shares["plain"]} nothing does and the reply is neutral. So the emotion is a state to
 be inferred and carried, which steering can change; without this, a model looks the named word up
 at each step and cannot be steered at all.
 
@@ -119,7 +117,7 @@ Held-out replies (scenario and event patterns and words that training never saw)
 
 Steering: layers {", ".join(map(str, steering["layers"]))}, strength {steering["alpha"]:g} of the
 norm, directions at position `{steering["position"]}`, all chosen on `sev.jsonl`; perplexity of the
-steered replies under the untouched model is {ratio:.2f} times that of unsteered ones.
+steered replies under the untouched model is {steered / plain:.2f} times that of unsteered ones.
 "No emotion named" counts replies judged neutral. Perplexity is that of the replies after the
 prompt that names no emotion. "Seen in training" counts whole replies that occur in the corpus.
 

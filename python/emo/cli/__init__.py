@@ -28,7 +28,28 @@ VERBS = {
 INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
+class VerbGroup(click.Group):
+    """A group that says which verb was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or raise a usage error with a hint."""
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in known:
+            raise UnknownVerbError(args[0], known, ctx)
+        return super().resolve_command(ctx, args)
+
+
+class UnknownVerbError(click.UsageError):
+    """A verb that does not exist; `hint` names the nearest."""
+
+    def __init__(self, verb: str, known: Sequence[str], ctx: click.Context) -> None:
+        super().__init__(f"unknown verb {verb!r}", ctx)
+        self.hint = did_you_mean(verb, known)
+
+
+class LazyGroup(VerbGroup):
     """A group whose verbs are imported when they are called, so that help stays fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -40,19 +61,8 @@ class LazyGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"emo.cli.{cmd_name}")
-        command = getattr(module, cmd_name)
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(module, cmd_name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or say which one was probably meant."""
-        if args and not args[0].startswith("-") and args[0] not in VERBS:
-            error = click.UsageError(f"unknown verb {args[0]!r}", ctx)
-            error.emo_hint = did_you_mean(args[0], VERBS)  # type: ignore[attr-defined]
-            raise error
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
@@ -60,18 +70,24 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 data, 4 model, 5 damaged or foreign file, "
+    "6 other settings, 7 missing extra, 8 disk, permission or network, 9 numbers, "
+    "130 interrupted.",
+)
 @click.version_option(package_name="emo-circuits", prog_name="emo")
-def emo() -> None:
+@click.pass_context
+def emo(context: click.Context) -> None:
     """Find, measure and steer emotion in language models."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the code of ``interface`` kinds.
-
-    0 done, 1 a bug, 2 usage, 3 data, 4 model, 5 artifact, 6 other settings, 7 missing extra,
-    8 disk, permission or network, 9 numbers, 130 interrupted.
-    """
+    """Run the command line; the exit code tells the kind of error, as ``emo --help`` says."""
     sys.exit(_run(arguments))
 
 
@@ -84,11 +100,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        return _say(error.format_message(), _usage_hint(error), 2)
+        return _say(_usage_message(error), _usage_hint(error), 2)
     except (KeyboardInterrupt, click.Abort):
         return _say("interrupted", "the same command goes on where it stopped", INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit:  # click ends so when the reader of a pipe has left
         return 0
     except MemoryError:
         return _say("out of memory", "pass a smaller --batch-size or --limit", 8)
@@ -100,12 +115,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _bug(error)
 
 
+def _usage_message(error: click.ClickException) -> str:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return "a verb is missing"
+    return error.format_message()
+
+
 def _usage_hint(error: click.ClickException) -> str | None:
-    hint = getattr(error, "emo_hint", None)
+    if isinstance(error, UnknownVerbError):
+        return error.hint
     context = getattr(error, "ctx", None)
-    if hint is None and context is not None:
-        return f"see {context.command_path} --help"
-    return hint
+    return None if context is None else f"see {context.command_path} --help"
 
 
 def _bug(error: Exception) -> int:

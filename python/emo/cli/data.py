@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from emo.cli import options
+from emo.cli import VerbGroup, options
 from emo.data.findings import RULES, Findings
 from emo.data.imports import import_sev
 from emo.data.stats import Summary, summarise
@@ -26,7 +26,7 @@ _MIN_WORDS = click.option(
 )
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def data() -> None:
     """Check, describe or import data sets."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emo.cli import options
+from emo.cli import VerbGroup, options
 from emo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from emo.judge import Judge
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def judge() -> None:
     """Label replies with an emotion, or train a judge."""
 

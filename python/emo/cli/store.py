@@ -9,13 +9,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from emo.cli import options
+from emo.cli import VerbGroup, options
 from emo.store import Store, describe, verify
 
 _STORE = click.argument("path", metavar="STORE", type=options.PATH)
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def store() -> None:
     """Describe or verify a store."""
 
