@@ -159,7 +159,7 @@ def test_memory_that_runs_out_names_a_smaller_budget(tiny_llama, rows, monkeypat
     monkeypatch.setattr(LanguageModel, "hidden", fail)
     with pytest.raises(ResourceError, match=r"5 texts \(70 tokens\)") as caught:
         Capturer(tiny_llama, [Site(0, "resid_mid")]).forward(rows)
-    assert caught.value.hint == "pass a token budget of at most 35 per batch"
+    assert caught.value.hint == "pass a batch size of at most 35 tokens"
 
 
 @given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 100))

@@ -139,7 +139,7 @@ class Capturer:
             n_tokens = batch.ids.numel()
             raise ResourceError(
                 f"memory ran out at a batch of {len(rows)} texts ({n_tokens} tokens)",
-                hint=f"pass a token budget of at most {max(1, n_tokens // 2)} per batch",
+                hint=f"pass a batch size of at most {max(1, n_tokens // 2)} tokens",
             ) from None
 
 

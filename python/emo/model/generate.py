@@ -181,7 +181,7 @@ class _Decoding:
         if not bool(torch.isfinite(best).all()):
             raise NumericalError(
                 "the logits are not finite",
-                hint="lower the steering strength, or use --dtype float32",
+                hint="lower the steering strength, or run the model in float32",
             )
         return tokens
 

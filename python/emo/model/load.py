@@ -90,7 +90,7 @@ def load_model(
     except torch.OutOfMemoryError:
         raise ResourceError(
             f"{source.name} does not fit into the memory of {place}",
-            hint="take a smaller model, --dtype bfloat16, or --device cpu",
+            hint="take a smaller model, the number format bfloat16, or the device cpu",
         ) from None
     return model
 
@@ -107,7 +107,7 @@ def _device(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not usable[kind]:
-        raise UsageError(f"this machine has no usable {kind} device", hint="use --device cpu")
+        raise UsageError(f"this machine has no usable {kind} device", hint="use the device cpu")
     return torch.device(name)
 
 

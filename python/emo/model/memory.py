@@ -66,7 +66,7 @@ def run_batches(
         elif len(batch) == 1:
             raise ResourceError(
                 f"the memory of {device} does not suffice for one text",
-                hint="take shorter texts, a smaller model or --device cpu",
+                hint="take shorter texts, a smaller model or the device cpu",
             )
         else:
             limit = len(batch) // 2
