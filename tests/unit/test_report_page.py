@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from report_runs import Made, write_run
 
+from emo.analysis.scores import Scores
 from emo.errors import ArtifactError
 from emo.report import build, missing_parts
 
@@ -268,3 +269,21 @@ def test_an_old_report_stays_when_an_artifact_is_damaged(small: Path) -> None:
     with pytest.raises(ArtifactError):
         build(small)
     assert (small / "report.html").read_bytes() == before
+
+
+def test_only_neurons_were_scored(small: Path) -> None:
+    path = small / "scores.safetensors"
+    scores = Scores.load(path)
+    replace(scores, units={"neuron": scores.units["neuron"]}).save(path)
+    text = _page(small).text
+    assert "The 5 neurons that push most" in text
+    assert "No heads were scored in this run." in text
+
+
+def test_geometry_without_numbers(small: Path) -> None:
+    geometry = {
+        "layers": [{"layer": 0, "pca": {"points": [[float("nan"), 0]], "labels": ["anger"]}}],
+        "cosine": None,
+    }
+    (small / "geometry.json").write_text(json.dumps(geometry))
+    assert 'id="pca-0' not in build(small).read_text(encoding="utf-8")

@@ -69,6 +69,7 @@ def bar_chart(
     reference: Reference | None = None,
     heading: str = "",
     width: float = WIDTH,
+    alike: Sequence[BarGroup] = (),
 ) -> Markup:
     """Draw horizontal bars from zero with intervals, group under group.
 
@@ -80,9 +81,12 @@ def bar_chart(
         Writes a tick value.
     reference : Reference, optional
         Such as the chance level.
+    alike : sequence of BarGroup
+        Groups of other charts beside this one: all get the same margins, so that they line up.
     """
-    left = label_width([group.label for group in groups])
-    room = max((len(bar.written) for g in groups for bar in g.bars), default=0) * CHARACTER + 8
+    every = [*groups, *alike]
+    left = label_width([group.label for group in every])
+    room = max((len(bar.written) for g in every for bar in g.bars), default=0) * CHARACTER + 8
     scale = Scale(*span, left, width - room)
     top = 6.0 + (14.0 if reference else 0) + (18.0 if heading else 0)
     y, rows = top, []

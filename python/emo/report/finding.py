@@ -258,5 +258,5 @@ def _so_far(run: Run) -> tuple[str, ...]:
     if run.geometry is not None:
         done.append(f"the geometry of {counted(len(run.geometry.layers), 'layer')}")
     words = f"So far it holds {listed(done)}." if done else "So far it holds its settings only."
-    rest = "`emo run` with the same settings goes on where it stopped."
+    rest = "The same command goes on where it stopped."
     return tuple(sentence for sentence in (words, _probe(run), rest) if sentence)

@@ -53,7 +53,7 @@ def _components(geometry: Geometry, run: Run) -> Markup:
     found = {label for layer in chosen for label in layer.labels}
     looks = {name: run.look(name) for name in run.ordered(found)[:_MAX_EMOTIONS]}
     most = _MAX_POINTS // len(chosen)
-    panels = [_panel(layer, looks, most, run.seed) for layer in chosen]
+    panels = [p for layer in chosen if (p := _panel(layer, looks, most, run.seed))]
     several = (
         f"{len(chosen)} of {len(drawn)} layers, evenly spaced. " if len(chosen) < len(drawn) else ""
     )
@@ -78,7 +78,7 @@ def _evenly(layers: Sequence[Layer], most: int) -> list[Layer]:
     return [layers[int(i)] for i in picks]
 
 
-def _panel(layer: Layer, looks: Mapping[str, int], most: int, seed: int) -> Markup:
+def _panel(layer: Layer, looks: Mapping[str, int], most: int, seed: int) -> Markup | None:
     labels, points = np.array(layer.labels), layer.points
     if len(labels) > most:
         keep = np.sort(np.random.default_rng([seed, layer.layer]).choice(len(labels), most, False))
@@ -88,6 +88,8 @@ def _panel(layer: Layer, looks: Mapping[str, int], most: int, seed: int) -> Mark
         mine = points[(labels == name) & np.isfinite(points).all(axis=1)]
         if len(mine):
             clouds.append(Cloud(look_of(i), i, tuple((float(x), float(y)) for x, y in mine)))
+    if not clouds:
+        return None
     shares = " + ".join(percent(share, 0) for share in layer.explained)
     title = f"Principal components of layer {layer.layer}"
     words = f"{counted(len(labels), 'point')} of {counted(len(clouds), 'emotion')}"

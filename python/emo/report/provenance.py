@@ -135,7 +135,7 @@ def _recall(recall: Any) -> Markup:
     for name, share in recall.items():
         if isinstance(share, int | float):
             tip = f"{name}: {percent(share)}"
-            bar = Bar(share, share, share, "m-prompting", percent(share, 0), tip)
+            bar = Bar(share, share, share, "m-other", percent(share, 0), tip)
             groups.append(BarGroup(str(name), (bar,)))
     if not groups:
         return Markup()

@@ -52,7 +52,7 @@ def _emotion(run: Run, judged: Sequence[Judged], emotion: str, first: bool) -> M
     columns = [
         tag(
             "div",
-            tag("h4", tag("span", method_name(name), class_=f"name {method_look(name)}")),
+            tag("h3", tag("span", method_name(name), class_=f"name {method_look(name)}")),
             *_drawn(run, [pair for pair in mine if pair[0].method == name], (emotion, name)),
         )
         for name in methods

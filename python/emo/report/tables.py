@@ -104,15 +104,14 @@ def paragraph(*parts: str, look: str | None = None) -> Markup:
     return tag("p", *parts, class_=look)
 
 
-def missing(what: str, file: str, *, why: str = "") -> Markup:
+def missing(what: str, file: str) -> Markup:
     """Say plainly that a part of the run is not there (yet)."""
-    reason = f" {why}" if why else ""
     return tag(
         "p",
         tag("strong", "Missing: "),
         f"{what}. The run folder has no ",
         tag("code", file),
-        f".{reason}",
+        ".",
         class_="missing",
     )
 

@@ -55,17 +55,20 @@ def _bars(scores: Scores, kinds: Sequence[str], emotions: Sequence[str]) -> Mark
     every = [unit for units in top.values() for unit in units]
     low = min(0.0, *(min(unit.low, unit.mean) for unit in every))
     high = max(0.0, *(max(unit.high, unit.mean) for unit in every)) or 1.0
+    alike = [BarGroup(_unit_name(unit), (_bar(unit),)) for unit in every]
     panels = []
     for i, emotion in enumerate(emotions):
         groups = [BarGroup(_unit_name(unit), (_bar(unit),)) for unit in top[emotion]]
         words = "; ".join(group.bars[0].tip for group in groups)
         frame = Frame(f"units-{i}", f"Top units for {emotion}", words)
+        write = "{:g}".format
         panels.append(
-            bar_chart(frame, groups, (low, high), lambda x: f"{x:g}", width=300, heading=emotion)
+            bar_chart(frame, groups, (low, high), write, width=300, heading=emotion, alike=alike)
         )
     names = [(_PLURAL[kind], f"u-{kind}", None) for kind in kinds]
+    best = listed([f"{_BARS} {_PLURAL[kind]}" for kind in kinds])
     return figure(
-        f"The {_BARS} neurons and {_BARS} heads that push most towards each emotion.",
+        f"The {best} that push most towards each emotion.",
         "Mean contribution with its 95 % interval, one scale for all. L14 · 231 is unit 231 of "
         "layer 14, both counted from 0.",
         panels,
@@ -89,10 +92,10 @@ def _bar(unit: Unit) -> Bar:
 def _heads(scores: Scores, emotions: Sequence[str]) -> Markup:
     """Mean contribution of every head: heads down, layers across."""
     if "head" not in scores.units:
-        return missing("where the heads sit", "scores.safetensors", why="It holds no heads.")
+        return paragraph("No heads were scored in this run.", look="missing")
     found = scores.units["head"]
     shown = emotions[: max(_MAX_CELLS // max(found.mean[0].size, 1), 1)]
-    top = float(np.quantile(np.abs(found.mean), 0.999)) or 1.0
+    top = float(np.quantile(np.abs(found.mean), 0.99)) or 1.0
     panels = []
     for i, emotion in enumerate(shown):
         values = found.mean[scores.labels.index(emotion)].T
