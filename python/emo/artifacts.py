@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import hashlib
 import importlib.metadata
 import json
@@ -83,27 +82,53 @@ def read_artifact(path: Path, kind: str) -> Artifact:
     ------
     ArtifactError
         When the file is missing, damaged, of another kind or a newer format.
+    ResourceError
+        When it is there but may not be read.
     """
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
-        raise ArtifactError(f"no such file: {path}", hint=f"it should hold {kind}")
+    _need_file(Path(path), kind)
     try:
         with safe_open(path, framework="numpy") as handle:
             record = json.loads((handle.metadata() or {}).get(_KEY, "null"))
+            _check_record(path, record, kind)
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable {kind} file: {error}") from None
+    except PermissionError as error:
+        raise ResourceError.of("read", path, error) from None
+    except (SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
+        raise _unreadable(path, kind, error) from None
+    return Artifact(kind, arrays, record["meta"], record["provenance"])
+
+
+def _check_record(path: Path, record: Any, kind: str) -> None:
+    hint = f"give a file that holds {kind}"
     if not isinstance(record, dict) or "kind" not in record:
-        raise ArtifactError(f"{path} was not written by emo, so it cannot serve as {kind}")
+        raise ArtifactError(
+            f"{path} was not written by emo, so it cannot serve as {kind}", hint=hint
+        )
     if record["kind"] != kind:
-        raise ArtifactError(f"{path} holds {record['kind']}, but {kind} is needed here")
+        raise ArtifactError(f"{path} holds {record['kind']}, but {kind} is needed here", hint=hint)
+    parts = (record.get("meta"), record.get("provenance"))
+    if type(record.get("format")) is not int or not all(isinstance(part, dict) for part in parts):
+        raise _unreadable(path, kind, "its header lacks a part")
     if record["format"] > FORMAT_VERSION:
         raise ArtifactError(
             f"{path} has format {record['format']}, this version reads up to {FORMAT_VERSION}",
             hint="upgrade emo-circuits",
         )
-    return Artifact(kind, arrays, record["meta"], record["provenance"])
+
+
+def _need_file(path: Path, what: str) -> None:
+    if not path.is_file():
+        there = f"{path} is no file" if path.exists() else f"no such file: {path}"
+        raise ArtifactError(there, hint=f"it should hold {what}")
+
+
+def _unreadable(path: Path, what: str, why: object) -> ArtifactError:
+    return ArtifactError(
+        f"{path} is not a readable {what} file: {why}",
+        hint="restore it from a copy, or make it again",
+    )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -119,13 +144,16 @@ def read_json(path: Path, what: str) -> Any:
     ------
     ArtifactError
         When the file is missing or is not JSON.
+    ResourceError
+        When it is there but cannot be read.
     """
+    _need_file(Path(path), what)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"no such file: {path}", hint=f"it should hold {what}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable {what} file: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, what, error) from None
+    except OSError as error:
+        raise ResourceError.of("read", path, error) from None
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -163,9 +191,11 @@ def read_input(path: Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise DataError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None
+        raise DataError(
+            f"cannot read {path}: {os.strerror(error.errno or 0)}", hint="check the path"
+        ) from None
     except OSError as error:
-        raise ResourceError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None
+        raise ResourceError.of("read", path, error) from None
 
 
 def split_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -264,11 +294,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno == errno.ENOSPC
-        raise ResourceError(
-            f"cannot write {path}: {os.strerror(error.errno or 0)}",
-            hint="free some space or choose another folder" if full else None,
-        ) from None
+        raise ResourceError.of("write", path, error) from None
 
 
 def sha256_text(text: str) -> str:
@@ -288,4 +314,4 @@ def sha256_file(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ResourceError(f"cannot read {path}: {os.strerror(error.errno or 0)}") from None
+        raise ResourceError.of("read", path, error) from None

@@ -6,9 +6,27 @@ The exit code of a command is the ``exit_code`` of the error that ended it.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import os
 from collections.abc import Iterable
 from types import ModuleType
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or choose another disk",
+    errno.EDQUOT: "free some space, or choose another disk",
+    errno.EFBIG: "raise the limit of file sizes, or choose another disk",
+    errno.EACCES: "change its permissions, or choose another place",
+    errno.EPERM: "change its permissions, or choose another place",
+    errno.EROFS: "choose a place that is not read-only",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EIO: "check the disk",
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "check the path",
+    errno.ENODEV: "check the path",
+}
 
 
 class EmoError(Exception):
@@ -69,6 +87,19 @@ class ResourceError(EmoError):
     """Disk, permission or network trouble (exit code 8)."""
 
     exit_code = 8
+
+    @staticmethod
+    def covers(error: OSError) -> bool:
+        """Whether an error of the system is the user's to mend rather than a bug."""
+        return error.errno in _ADVICE
+
+    @classmethod
+    def of(cls, action: str, path: object, error: OSError) -> ResourceError:
+        """Word an error of the system: ``cannot write a/b: No space left on device``."""
+        number = error.errno or 0
+        said = os.strerror(number) if number else str(error)
+        hint = _ADVICE.get(number, "check the path, the disk and its permissions")
+        return cls(f"cannot {action} {path}: {said}", hint=hint)
 
 
 class NumericalError(EmoError):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from emo.errors import EmoError, did_you_mean
+from emo.errors import EmoError, ResourceError, did_you_mean
 
 VERBS = {
     "demo": "Run everything on the bundled model and data.",
@@ -94,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = emo.main(args=arguments, prog_name="emo", standalone_mode=False)
+        _flush_stdout()
         return code if isinstance(code, int) else 0
     except EmoError as error:
         return _say(str(error), error.hint, error.exit_code)
@@ -108,11 +109,22 @@ def _run(arguments: Sequence[str] | None) -> int:
     except MemoryError:
         return _say("out of memory", "pass a smaller --batch-size or --limit", 8)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
+        if not ResourceError.covers(error):
             return _bug(error)
-        return _say(f"{error.filename or 'disk'}: {os.strerror(error.errno or 0)}", None, 8)
+        trouble = ResourceError.of("use", error.filename or "the disk", error)
+        return _say(str(trouble), trouble.hint, trouble.exit_code)
     except Exception as error:
         return _bug(error)
+
+
+def _flush_stdout() -> None:
+    """Write out what is left: a full disk is an error, a reader that has left is none."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            raise ResourceError.of("write", "the output", error) from None
 
 
 def _usage_message(error: click.ClickException) -> str:
@@ -134,8 +146,13 @@ def _bug(error: Exception) -> int:
 
 
 def _say(message: str, hint: str | None, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {_one_line(message)}", file=sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {_one_line(hint)}", file=sys.stderr)
     return code
+
+
+def _one_line(text: str) -> str:
+    """Join lines, and write out characters that a terminal would obey."""
+    joined = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)
