@@ -88,8 +88,9 @@ class ChatJudge:
         UsageError
             When no key is set.
         """
-        run = _Run(self, _client(self))
-        with ThreadPoolExecutor(self.n_at_once) as pool:
+        client = _client(self)
+        run = _Run(self, client)
+        with client, ThreadPoolExecutor(self.n_at_once) as pool:
             verdicts = []
             try:
                 for verdict in pool.map(run.verdict, texts):
