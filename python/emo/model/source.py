@@ -158,12 +158,11 @@ def _no_weights(name: str, present: set[str]) -> ModelError:
 
 def _download(name: str, revision: str | None, *, remote_code: bool) -> Path:
     """Snapshot of a hub model; what is on this machine already serves without the hub."""
-    from huggingface_hub import HfApi, errors
-    from huggingface_hub.constants import is_offline_mode
+    from huggingface_hub import HfApi, constants, errors
 
     wanted = [*_TEXT_FILES, *_WEIGHT_PATTERNS, *(["*.py"] if remote_code else [])]
     network_errors = (OSError, getattr(errors, "HTTPError", OSError))
-    if is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         return _cached(name, revision, wanted, "offline mode is on")
     try:
         info = HfApi().model_info(name, revision=revision, timeout=_TIMEOUT)
