@@ -9,7 +9,7 @@ from emo.analysis.intervals import wilson
 from emo.report.compare import against, difference
 from emo.report.finding import Finding, finding
 from emo.report.folder import read_run
-from emo.report.records import Rate, averaged, pooled
+from emo.report.rates import Rate, averaged, pooled
 
 
 def _rate(successes: int, n: int) -> Rate:
@@ -70,8 +70,9 @@ def test_steering_that_works(tmp_path: Path) -> None:
 
 def test_a_null_result_is_called_one(tmp_path: Path) -> None:
     found = _found(tmp_path, prompting=0.9, steering=0.1, random=0.1)
-    assert found.headline.startswith("Steering did no better than random vectors")
+    assert found.headline.startswith("Steering was not measurably better than random vectors")
     assert "This is a null result" in " ".join(found.sentences)
+    assert "nor does it exclude a gain of +" in " ".join(found.sentences)
 
 
 def test_steering_that_harms(tmp_path: Path) -> None:

@@ -287,3 +287,11 @@ def test_geometry_without_numbers(small: Path) -> None:
     }
     (small / "geometry.json").write_text(json.dumps(geometry))
     assert 'id="pca-0' not in build(small).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("/models/tiny", "tiny"), ("org/tiny", "org/tiny"), ("", "unnamed model")]
+)
+def test_name_of_the_model(tmp_path: Path, name: str, shown: str) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"model": {"name": name}}))
+    assert f"<h1>{shown}</h1>" in build(tmp_path).read_text(encoding="utf-8")

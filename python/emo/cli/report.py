@@ -28,4 +28,4 @@ def report(folder: Path, *, as_json: bool, quiet: bool) -> None:
         click.echo(path)
     if lacking:
         talk = options.console(quiet=quiet)
-        talk.print(f"not in this run yet: {', '.join(lacking)}", markup=False)
+        talk.print(f"not in this run yet: {', '.join(lacking)}", markup=False, soft_wrap=True)

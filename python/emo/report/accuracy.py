@@ -10,7 +10,7 @@ from emo.report.confusion import confusions
 from emo.report.folder import Run
 from emo.report.markup import Markup, join, tag
 from emo.report.methods import ORDER, method_look, method_name
-from emo.report.records import Method, Rate, Summary
+from emo.report.rates import Method, Rate, Summary
 from emo.report.tables import Row, figure, missing, paragraph, series_key, table
 from emo.report.wording import (
     DASH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from emo.report.records import Rate
+from emo.report.rates import Rate
 
 
 @dataclass(frozen=True)

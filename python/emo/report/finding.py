@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from emo.report.compare import Difference, against, difference
 from emo.report.folder import Run
-from emo.report.records import Layer, Method, Rate, Summary
+from emo.report.rates import Method, Rate, Summary
+from emo.report.records import Layer
 from emo.report.wording import (
     counted,
     layer_range,
@@ -81,7 +82,7 @@ def _headline(summary: Summary) -> str:
         )
     if gain.verdict == "open":
         return (
-            "Steering did no better than random vectors: the wanted emotion in "
+            "Steering was not measurably better than random vectors: the wanted emotion in "
             f"{share} of replies, against {control}."
         )
     if gain.verdict == "below":
@@ -146,7 +147,8 @@ def _null(gain: Difference) -> list[str]:
     if gain.verdict == "open":
         return [
             "This is a null result: the run gives no evidence that these directions, at this "
-            "strength, control what the model writes."
+            "strength, control what the model writes; nor does it exclude a gain of "
+            f"{points(gain.high)} points."
         ]
     if gain.verdict == "below":
         return ["The directions moved the replies away from the wanted emotions."]

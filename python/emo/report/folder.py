@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from emo.analysis.directions import Directions
@@ -12,7 +12,8 @@ from emo.analysis.scores import Scores
 from emo.artifacts import read_json
 from emo.data.texts import Text, Verdict, read_texts, read_verdicts
 from emo.errors import ArtifactError, DataError
-from emo.report.records import Geometry, Strength, Summary
+from emo.report.rates import Summary
+from emo.report.records import Geometry, Strength
 
 REPORT = "report.html"
 RUN = "run.json"
@@ -53,8 +54,9 @@ class Run:
 
     @property
     def model_name(self) -> str:
-        """Name of the model, as it was given."""
-        return str(_record(self.configuration, "model").get("name") or "unnamed model")
+        """Name of the model as it was given, of a path only the last part."""
+        name = str(_record(self.configuration, "model").get("name") or "unnamed model")
+        return PurePath(name).name if PurePath(name).is_absolute() else name
 
     @property
     def seed(self) -> int:

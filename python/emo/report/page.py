@@ -12,8 +12,8 @@ from emo.report.folder import REPORT, Run, read_run
 from emo.report.geometry import geometry_section
 from emo.report.markup import Markup, join, tag
 from emo.report.provenance import data_section, judge_section, provenance_section
+from emo.report.rates import Rate, Summary
 from emo.report.reading import reading_section
-from emo.report.records import Rate, Summary
 from emo.report.replies import replies_section
 from emo.report.strength import strength_section
 from emo.report.tables import paragraph

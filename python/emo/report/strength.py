@@ -24,6 +24,7 @@ from emo.report.wording import (
     short,
 )
 
+_FARTHEST = 8  # end of the perplexity axis, in multiples of the limit
 _MAX_SERIES, _MAX_CELLS, _MAX_ROWS = 12, 400, 200
 _UNITS = {"norm": "the length |h| of the residual stream", "rms": "its root mean square RMS(h)"}
 _POSITIONS = {"last": "last prompt token", "reply": "reply tokens"}
@@ -95,7 +96,9 @@ def _pictures(strength: Strength) -> Markup:
     note = (
         "In the scatter plot each mark is a setting and lines join growing strength α: up is more "
         "accurate, right is less fluent, the ring marks the setting used. The maps show the same "
-        "accuracies in percent; struck-through numbers broke the perplexity limit." + shown
+        "accuracies in percent; struck-through numbers broke the perplexity limit."
+        + (" Marks at the right edge lie beyond it." if _cut(strength) else "")
+        + shown
     )
     return figure(
         "Accuracy against fluency.", note, panels, key=join([series_key(entries), _map_key()])
@@ -143,9 +146,15 @@ def _perplexity_scale(strength: Strength, found: Sequence[float]) -> Scale:
         marks.append(strength.baseline_perplexity)
         if strength.limit_ratio:
             end = strength.baseline_perplexity * strength.limit_ratio
-            marks = [min(value, end * 8) for value in marks] + [end]
+            marks = [min(value, end * _FARTHEST) for value in marks] + [end]
     low, high = max(min(marks), 1e-6), max(marks)
     return Scale(low / 1.15, high * 1.25, 50, WIDTH - 14, log=True)
+
+
+def _cut(strength: Strength) -> bool:
+    """Whether a setting lies beyond the end of the perplexity axis."""
+    end = (strength.baseline_perplexity or 0) * (strength.limit_ratio or 0) * _FARTHEST * 1.25
+    return end > 0 and any((setting.perplexity or 0) > end for setting in strength.grid)
 
 
 def _limits(strength: Strength, across: Scale) -> Markup:
