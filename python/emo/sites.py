@@ -141,11 +141,15 @@ def _layer_range(piece: str, n_layers: int, text: str) -> Iterable[int]:
     low, high = match[1], match[2] or match[1]
     if "." not in low and "." not in high:
         if int(low) > int(high):
-            raise UsageError(f"the layer range {piece!r} runs backwards")
+            raise UsageError(
+                f"the layer range {piece!r} runs backwards", hint=f"write {high}-{low}"
+            )
         return range(int(low), int(high) + 1)
     start, stop = float(low), float(high)
     if not 0 <= start <= stop <= 1:
-        raise UsageError(f"the share {piece!r} must lie between 0 and 1")
+        raise UsageError(
+            f"the share {piece!r} must lie between 0 and 1", hint="write shares such as 0.4-0.7"
+        )
     first = min(int(start * n_layers + 1e-9), n_layers - 1)
     last = min(int(stop * n_layers + 1e-9), n_layers)
     return range(first, max(last, first + 1))

@@ -140,11 +140,7 @@ class Scores:
             When `path` is the name of a table.
         """
         path = Path(path)
-        if path.suffix in (".csv", ".parquet"):
-            raise UsageError(
-                f"{path} is named like a table",
-                hint=f"write {path.with_suffix('.safetensors')}; the tables are made beside it",
-            )
+        check_name(path)
         written = [path.with_suffix(".csv")]
         write_bytes(written[0], "".join(self._csv_lines()).encode())
         if importlib.util.find_spec("pyarrow") is not None:
@@ -250,6 +246,21 @@ class Scores:
                 values = fixed[name] if name in fixed else getattr(table, name)
                 parts[name].append(np.broadcast_to(values, shape).ravel())
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def check_name(path: Path) -> None:
+    """Refuse a path for scores that is the name of a table.
+
+    Raises
+    ------
+    UsageError
+        When it ends in ``.csv`` or ``.parquet``.
+    """
+    if path.suffix in (".csv", ".parquet"):
+        raise UsageError(
+            f"{path} is named like a table",
+            hint=f"write {path.with_suffix('.safetensors')}; the tables are made beside it",
+        )
 
 
 def _cell(text: str) -> str:

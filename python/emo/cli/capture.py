@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from emo.cli import options
+from emo.cli.outputs import output_folder
 from emo.sites import Site, parse_part
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 @options.limit
 @options.as_json
 @options.quiet
-@options.output
+@output_folder
 def capture(
     model: str,
     data: Path,

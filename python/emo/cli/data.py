@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emo.cli import VerbGroup, options
+from emo.cli.outputs import output_file
 from emo.data.findings import RULES, Findings
 from emo.data.imports import import_sev
 from emo.data.stats import Summary, summarise
@@ -65,7 +66,7 @@ def stats(files: tuple[Path, ...], *, as_json: bool) -> None:
 
 @data.command("import")
 @click.argument("file", metavar="FILE", type=options.PATH)
-@options.output
+@output_file
 @options.as_json
 @options.quiet
 def import_(file: Path, *, output: Path, as_json: bool, quiet: bool) -> None:

@@ -12,6 +12,7 @@ from emo.analysis.directions import METHODS, Directions
 from emo.analysis.directions import directions as compute
 from emo.analysis.rows import accepted_ids
 from emo.cli import options
+from emo.cli.outputs import output_file
 from emo.data.texts import read_verdicts
 from emo.errors import UsageError, did_you_mean
 from emo.sites import Site, parse_part
@@ -32,7 +33,7 @@ from emo.store import Store
 @click.option("--sites", help="Parts or sites, such as resid_post,L3.mlp_act (default: all).")
 @options.threads
 @options.quiet
-@options.output
+@output_file
 def directions(
     path: Path,
     *,

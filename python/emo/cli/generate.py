@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emo.cli import options
+from emo.cli.outputs import output_file
 from emo.errors import UsageError, import_extra
 
 if TYPE_CHECKING:
@@ -37,7 +39,10 @@ class _Wish:
         if (self.directions is None) != (self.steer is None):
             raise UsageError("--directions and --steer go together", hint="--steer each")
         if self.alpha is not None and self.alpha_norm is not None:
-            raise UsageError("give --alpha or --alpha-norm, not both")
+            raise UsageError("give --alpha or --alpha-norm, not both", hint="leave one of them out")
+        for name, value in (("--alpha", self.alpha), ("--alpha-norm", self.alpha_norm)):
+            if value is not None and not math.isfinite(value):
+                raise UsageError(f"{name} {value} is no finite number", hint=f"{name} {ALPHA:g}")
         strengths = (self.alpha, self.alpha_norm, self.random_control)
         if self.steer is None and any(value is not None for value in strengths):
             raise UsageError(
@@ -113,7 +118,7 @@ class _Wish:
 @options.limit
 @options.as_json
 @options.quiet
-@options.output
+@output_file
 def generate(
     model: str,
     data: Path,

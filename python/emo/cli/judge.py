@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emo.cli import VerbGroup, options
-from emo.errors import UsageError
+from emo.cli.outputs import output_file, output_folder
 
 if TYPE_CHECKING:
     from emo.data.texts import Text, Verdict
@@ -40,7 +40,7 @@ def judge() -> None:
 @options.limit
 @options.as_json
 @options.quiet
-@options.output
+@output_file
 def run(
     texts: Path,
     spec: str,
@@ -81,7 +81,7 @@ def run(
 @options.seed
 @options.as_json
 @options.quiet
-@options.output
+@output_folder
 def train(labelled: tuple[Path, ...], seed: int, as_json: bool, quiet: bool, output: Path) -> None:
     """Train a judge on LABELLED texts (JSONL or CSV with `text` and `emotion`).
 
@@ -90,8 +90,6 @@ def train(labelled: tuple[Path, ...], seed: int, as_json: bool, quiet: bool, out
     from emo.judge.labelled import read_labelled
     from emo.judge.train import train as fit
 
-    if seed < 0:
-        raise UsageError(f"the seed {seed} must not be negative")
     trained = fit(read_labelled(labelled), seed=seed)
     trained.save(output)
     if as_json:

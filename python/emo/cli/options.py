@@ -29,7 +29,6 @@ Report = Callable[[int, int], None]
 
 PATH = click.Path(path_type=Path)
 
-output = click.option("-o", "--output", type=PATH, required=True, help="Where the result goes.")
 model = click.option("--model", required=True, help="Hub id or folder of a causal language model.")
 revision = click.option("--revision", help="Branch, tag or commit of a hub model.")
 trust_remote_code = click.option(
@@ -45,10 +44,16 @@ device = click.option(
 batch_size = click.option(
     "--batch-size", type=click.IntRange(min=1), help="Rows at a time (default: by device)."
 )
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of every draw.",
+)
 limit = click.option("--limit", type=click.IntRange(min=1), help="Use only the first N samples.")
 threads = click.option(
-    "--threads", type=click.IntRange(min=0), default=0, help="Native threads (0: all there are)."
+    "--threads", type=click.IntRange(0, 512), default=0, help="Native threads (0: all there are)."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet = click.option("--quiet", is_flag=True, help="No progress and no talk.")
@@ -70,7 +75,9 @@ def parse_emotions(names: str) -> tuple[str, ...]:
     if not chosen:
         raise UsageError("--emotions names no emotion", hint=did_you_mean("", DEFAULT_EMOTIONS))
     if len(set(chosen)) < len(chosen):
-        raise UsageError(f"--emotions names one twice: {names}")
+        raise UsageError(
+            f"--emotions names one twice: {names}", hint="name each emotion once in --emotions"
+        )
     return chosen
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from emo.cli import options
+from emo.cli.outputs import output_folder
 
 
 @click.command()
@@ -24,7 +25,7 @@ from emo.cli import options
 @options.trust_remote_code
 @options.as_json
 @options.quiet
-@options.output
+@output_folder
 def run(
     model: str,
     data: Path,

@@ -14,8 +14,9 @@ from emo.analysis.directions import Directions
 from emo.analysis.rows import accepted_ids
 from emo.analysis.score import open_checkpoint
 from emo.analysis.score import score as compute
-from emo.analysis.scores import INTERVAL, Scores, Unit
+from emo.analysis.scores import INTERVAL, Scores, Unit, check_name
 from emo.cli import options
+from emo.cli.outputs import output_file
 from emo.data.texts import read_verdicts
 from emo.store import Store
 
@@ -37,7 +38,7 @@ from emo.store import Store
 @options.threads
 @options.as_json
 @options.quiet
-@options.output
+@output_file
 def score(
     path: Path,
     *,
@@ -51,6 +52,7 @@ def score(
     output: Path,
 ) -> None:
     """Score neurons and heads by their contribution to each direction."""
+    check_name(output)
     opened = Store.open(path)
     vectors = Directions.load(directions_path)
     with options.progress("sites", quiet=quiet) as report:

@@ -68,7 +68,10 @@ def parse_position(name: str) -> str:
         return name
     if _MEAN_FROM.fullmatch(name):
         return name
-    raise UsageError(f"unknown position {name!r}", hint=did_you_mean(name, POSITIONS))
+    near = did_you_mean(name, POSITIONS)
+    counted = name.startswith("mean_from")
+    hint = "name the first token by its number, such as mean_from:50" if counted else near
+    raise UsageError(f"unknown position {name!r}", hint=hint)
 
 
 def is_pooled(position: str) -> bool:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ from emo.data.texts import (
     write_texts,
     write_verdicts,
 )
+from emo.errors import UsageError, did_you_mean
 from emo.experiments.capture import CaptureSettings, capture, items_from_texts
 from emo.experiments.elicit import Push, elicit
 from emo.experiments.evaluate import methods_table
@@ -74,16 +74,20 @@ def run(
 
     Raises
     ------
+    UsageError
+        When there are fewer than two emotions, or the judge does not know one.
     SettingsError
         When the folder was begun with other settings; each differing field is named.
     EmoError
         What the stages raise; finished stages stay done.
     """
     discovery, test = divide(Path(data), test_data and Path(test_data), settings)
+    judge = open_judge(settings.judge, emotions=settings.emotions)
+    _check_emotions(settings.emotions, judge)
     model = load()
     folder.mkdir(parents=True, exist_ok=True)
     with folder_lock(folder):
-        work = _Run(model, folder, settings, talk)
+        work = _Run(model, judge, folder, settings, talk)
         check_configuration(
             folder,
             {
@@ -103,20 +107,31 @@ def run(
         return work.summarise(seconds)
 
 
+def _check_emotions(emotions: tuple[str, ...], judge: Judge) -> None:
+    if len(emotions) < 2:
+        raise UsageError(
+            f"a run needs at least two emotions, there is {', '.join(emotions)}",
+            hint="name more with --emotions",
+        )
+    for emotion in emotions:
+        if emotion not in judge.classes:
+            raise UsageError(
+                f"the judge {judge.name} cannot say {emotion!r}",
+                hint=did_you_mean(emotion, judge.classes),
+            )
+
+
 class _Run:
     """The stages of one run; each reads and writes artifacts of the folder."""
 
     def __init__(
-        self, model: LanguageModel, folder: Path, settings: RunSettings, talk: Talk
+        self, model: LanguageModel, judge: Judge, folder: Path, settings: RunSettings, talk: Talk
     ) -> None:
-        self.model, self.folder, self.settings, self.talk = model, folder, settings, talk
+        self.model, self.judge, self.folder = model, judge, folder
+        self.settings, self.talk = settings, talk
         self.builder = PromptBuilder(model.tokenizer)
         self.discovery: list[Any] = []
         self.test: list[Any] = []
-
-    @cached_property
-    def judge(self) -> Judge:
-        return open_judge(self.settings.judge, emotions=self.settings.emotions)
 
     def stages(self) -> list[Stage]:
         found = ("texts-discovery.jsonl", "verdicts-discovery.jsonl")

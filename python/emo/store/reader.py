@@ -123,9 +123,15 @@ class Store:
         if site not in self.record.sites:
             raise UsageError(
                 f"{self.path} holds no site {site}",
-                hint=did_you_mean(str(site), map(str, sorted(self.record.sites))),
+                hint=self._near(site),
             )
         return site
+
+    def _near(self, site: Site) -> str:
+        layers = sorted(other.layer for other in self.record.sites if other.part == site.part)
+        if layers:
+            return f"{site.part} was captured at the layers {', '.join(map(str, layers))}"
+        return did_you_mean(str(site), map(str, sorted(self.record.sites)))
 
     def position(self, name: str) -> str:
         """Return a captured position, or say what was captured.
