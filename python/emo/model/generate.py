@@ -178,7 +178,8 @@ class _Decoding:
         batch = Batch(self._ids[:, new], mask, positions.clamp(min=0)[:, new], self._starts)
         hidden = self._model.hidden(batch, self._cache)[:, -1]
         best, tokens = self._model.logits(hidden).max(dim=-1)
-        if not bool(torch.isfinite(best).all()):
+        wrong = (~torch.isfinite(best)).tolist()
+        if any(bad and i >= 0 for bad, i in zip(wrong, self._rows, strict=True)):
             raise NumericalError(
                 "the logits are not finite",
                 hint="lower the steering strength, or run the model in float32",
