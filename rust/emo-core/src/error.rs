@@ -73,6 +73,7 @@ impl Error {
     }
 
     /// An operation of the system on `path` that failed.
+    #[must_use]
     pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::resource(format!("cannot {action} {}: {error}", path.display()))
     }

@@ -115,11 +115,11 @@ pub(crate) fn shaped<'py, T: Element, const D: usize>(
 }
 
 /// Moments as a dictionary of arrays; `shape` is that of every array but the counts.
-pub(crate) fn moments_dict<'py, const D: usize>(
-    py: Python<'py>,
+pub(crate) fn moments_dict<const D: usize>(
+    py: Python<'_>,
     moments: Moments,
     shape: [usize; D],
-) -> PyResult<Bound<'py, PyDict>> {
+) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("count", moments.count.into_pyarray(py))?;
     dict.set_item("mean", shaped(py, moments.mean, shape)?)?;

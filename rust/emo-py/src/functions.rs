@@ -1,4 +1,9 @@
 //! One wrapper per kernel: convert, release the interpreter, call, convert back.
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    reason = "signatures are Python's"
+)]
 
 use std::path::PathBuf;
 
@@ -15,13 +20,11 @@ use crate::run::run;
 
 type Object<'py> = PyResult<Bound<'py, PyAny>>;
 type Dict<'py> = PyResult<Bound<'py, PyDict>>;
+type Tensor = (String, &'static str, Vec<u64>, u64, u64);
 type Chunks = Option<Vec<Vec<String>>>;
 
 #[pyfunction]
-pub(crate) fn inspect_shard(
-    py: Python<'_>,
-    path: PathBuf,
-) -> PyResult<Vec<(String, &'static str, Vec<u64>, u64, u64)>> {
+pub(crate) fn inspect_shard(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Tensor>> {
     let shard = py.detach(|| Shard::open(&path)).map_err(|error| to_python(py, &error))?;
     let row = |t: &emo_core::shard::header::TensorInfo| {
         (t.name.clone(), t.dtype.name(), t.shape.clone(), t.begin, t.end)

@@ -26,17 +26,16 @@ pub(crate) fn run<T: Send>(
     let cancel = AtomicBool::new(false);
     let mut interrupt = None;
     let outcome = py.detach(|| {
-        let threads = pool::thread_count(threads)?;
-        let control = Control { threads, cancel: &cancel };
+        let control = Control::new(threads, &cancel)?;
         let (sender, done) = channel::<()>();
         let work = move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| task(&control)));
             drop(sender);
             outcome.unwrap_or_else(|_| Err(Error::internal("the native core panicked")))
         };
-        pool::run(threads, work, || {
+        pool::run(control.threads, work, || {
             while done.recv_timeout(STEP) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = Python::attach(|py| py.check_signals()) {
+                if let Err(error) = Python::attach(Python::check_signals) {
                     interrupt = Some(error);
                     cancel.store(true, Ordering::Relaxed);
                     break;

@@ -13,7 +13,6 @@
 use std::ops::Range;
 
 use super::labels::Labels;
-use super::simd::Tier;
 use super::simd::columns::{BLOCK, ROWS, Sums};
 use crate::error::{Error, Result};
 use crate::scan::rows::Reader;
@@ -165,14 +164,8 @@ pub fn moments(rows: &Rows, labels: &[i32], n_labels: usize, control: &Control) 
     check_cells(n_labels, rows.width())?;
     let labels = Labels::new(labels, n_labels, rows.n_rows())?;
     let pilot = pilot(rows, &labels)?;
-    let scan = Scan {
-        rows,
-        labels,
-        pilot: &pilot,
-        tile: tile_rows(rows.row_bytes(), n_labels),
-        tier: Tier::current()?,
-        control,
-    };
+    let scan =
+        Scan { rows, labels, pilot: &pilot, tile: tile_rows(rows.row_bytes(), n_labels), control };
     let mut total = Moments::new(n_labels, rows.width());
     ordered(
         rows.n_rows().div_ceil(scan.tile),
@@ -231,7 +224,6 @@ struct Scan<'a> {
     labels: Labels<'a>,
     pilot: &'a [f32],
     tile: usize,
-    tier: Tier,
     control: &'a Control<'a>,
 }
 
@@ -285,14 +277,14 @@ impl Scan<'_> {
         let mut flushed = false;
         for (now, ahead) in groups.zip(ahead) {
             check_cancel(self.control.cancel)?;
-            sums.add(self.tier, self.rows.dtype(), now, ahead, pilot);
+            sums.add(self.control.tier, self.rows.dtype(), now, ahead, pilot);
             if sums.filled() == BLOCK {
-                sums.flush(self.tier, first, second, !flushed);
+                sums.flush(self.control.tier, first, second, !flushed);
                 flushed = true;
             }
         }
         if sums.filled() > 0 {
-            sums.flush(self.tier, first, second, !flushed);
+            sums.flush(self.control.tier, first, second, !flushed);
         }
         sums.take_counts(&mut part.positive[cells.clone()], &mut part.negative[cells]);
         part.count[label] = list.len() as u64;

@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use super::moments::{check_cells, panels};
-use super::simd::Tier;
 use super::simd::dots::{grouped_dots, widen};
 use crate::error::{Error, Result};
 use crate::scan::rows::Reader;
@@ -21,7 +20,6 @@ pub(super) struct Dots<'a> {
     pub(super) rows: &'a Rows,
     pub(super) vectors: &'a [f64],
     pub(super) group: usize,
-    pub(super) tier: Tier,
     pub(super) control: &'a Control<'a>,
 }
 
@@ -63,7 +61,7 @@ impl<'a> Dots<'a> {
                 at % width
             )));
         }
-        Ok(Self { rows, vectors, group, tier: Tier::current()?, control })
+        Ok(Self { rows, vectors, group, control })
     }
 
     /// Dot products per row: `k * width / group`.
@@ -103,6 +101,7 @@ impl<'a> Dots<'a> {
     ) -> Result<()> {
         let (width, per_row) = (self.rows.width(), self.per_row());
         if per_row == 0 {
+            range.clone().for_each(|row| take(row, &[]));
             return Ok(());
         }
         wide.resize(STEP * width, 0.0);
@@ -114,9 +113,9 @@ impl<'a> Dots<'a> {
                 let (wide, dots) =
                     (&mut wide[..block.len() * width], &mut dots[..block.len() * per_row]);
                 for (row, out) in block.iter().zip(wide.chunks_exact_mut(width)) {
-                    widen(self.tier, self.rows.dtype(), row, out);
+                    widen(self.control.tier, self.rows.dtype(), row, out);
                 }
-                grouped_dots(self.tier, wide, self.vectors, width, self.group, dots);
+                grouped_dots(self.control.tier, wide, self.vectors, width, self.group, dots);
                 for (offset, dots) in dots.chunks_exact(per_row).enumerate() {
                     take(panel.start + index * STEP + offset, dots);
                 }

@@ -8,7 +8,6 @@
 
 use super::moments::{check_cells, panels};
 use super::project::{Dots, dots_of_rows};
-use super::simd::Tier;
 use super::simd::dots::{add_scaled_rows, widen};
 use crate::error::{Error, Result};
 use crate::scan::rows::Reader;
@@ -50,7 +49,7 @@ pub fn weight_product(
 
 fn columns(rows: &Rows, directions: &[f64], k: usize, control: &Control) -> Result<Vec<f64>> {
     let (d, m) = (rows.n_rows(), rows.width());
-    let tier = Tier::current()?;
+    let tier = control.tier;
     let step = tile_rows(rows.row_bytes(), 1);
     let mut out = vec![0.0; k * m];
     ordered(

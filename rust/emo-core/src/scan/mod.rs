@@ -12,16 +12,26 @@ mod tiles;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::kernels::simd::Tier;
 pub use rows::{Io, Rows};
 pub use tiles::ordered;
 
-/// How a scan runs: its number of threads and the flag that stops it.
+/// How a scan runs: its number of threads, its instructions and the flag that stops it.
 #[derive(Clone, Copy, Debug)]
 pub struct Control<'a> {
     /// Workers, at least 1.
     pub threads: usize,
+    /// Instructions of the kernels.
+    pub tier: Tier,
     /// Polled by the workers; set it to stop the scan within milliseconds.
     pub cancel: &'a AtomicBool,
+}
+
+impl<'a> Control<'a> {
+    /// Settle the number of threads (0: by the environment) and the instructions.
+    pub fn new(threads: usize, cancel: &'a AtomicBool) -> Result<Self> {
+        Ok(Self { threads: pool::thread_count(threads)?, tier: Tier::current()?, cancel })
+    }
 }
 
 /// Fail when the caller asked to stop.

@@ -6,6 +6,7 @@ use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+use crate::kernels::simd::reset_rounding;
 
 /// Most threads a pool is given.
 pub const MAX_THREADS: usize = 512;
@@ -13,7 +14,7 @@ pub const MAX_THREADS: usize = 512;
 struct Pool {
     process: u32,
     threads: usize,
-    pool: ThreadPool,
+    workers: ThreadPool,
 }
 
 static CURRENT: ArcSwapOption<Pool> = ArcSwapOption::const_empty();
@@ -60,7 +61,7 @@ pub fn run<T: Send>(
 ) -> Result<T> {
     let current = pool(threads)?;
     let mut output = None;
-    current.pool.in_place_scope(|scope| {
+    current.workers.in_place_scope(|scope| {
         let slot = &mut output;
         scope.spawn(move |_| *slot = Some(task()));
         wait();
@@ -70,22 +71,24 @@ pub fn run<T: Send>(
 
 fn pool(threads: usize) -> Result<Arc<Pool>> {
     let process = std::process::id();
-    if let Some(current) = CURRENT.load_full() {
-        if current.process == process && current.threads == threads {
-            return Ok(current);
-        }
+    if let Some(current) = CURRENT.load_full()
+        && current.process == process
+        && current.threads == threads
+    {
+        return Ok(current);
     }
-    let pool = ThreadPoolBuilder::new()
+    let workers = ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("emo-{index}"))
+        .start_handler(|_| reset_rounding())
         .build()
         .map_err(|error| Error::resource(format!("cannot start {threads} threads: {error}")))?;
-    let made = Arc::new(Pool { process, threads, pool });
-    if let Some(old) = CURRENT.swap(Some(Arc::clone(&made))) {
-        if old.process != process {
-            // Its threads stayed in the parent; ending them here would wait for ghosts.
-            std::mem::forget(old);
-        }
+    let made = Arc::new(Pool { process, threads, workers });
+    if let Some(old) = CURRENT.swap(Some(Arc::clone(&made)))
+        && old.process != process
+    {
+        // Its threads stayed in the parent; ending them here would wait for ghosts.
+        std::mem::forget(old);
     }
     Ok(made)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How the bytes of one tile come in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Way {
+pub(super) enum Way {
     /// Mapped memory.
     #[default]
     Map,

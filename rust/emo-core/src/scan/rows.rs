@@ -45,7 +45,7 @@ pub struct Rows {
     parts: Vec<Part>,
     dtype: Float,
     width: usize,
-    n_rows: usize,
+    total: usize,
     io: Io,
     probe: Probe,
 }
@@ -77,14 +77,14 @@ impl Rows {
         io: Io,
         chunks: Option<Vec<Vec<String>>>,
     ) -> Result<Self> {
-        if let Some(chunks) = &chunks {
-            if chunks.len() != paths.len() {
-                return Err(Error::usage(format!(
-                    "chunk hashes are given for {} shards, there are {}",
-                    chunks.len(),
-                    paths.len()
-                )));
-            }
+        if let Some(chunks) = &chunks
+            && chunks.len() != paths.len()
+        {
+            return Err(Error::usage(format!(
+                "chunk hashes are given for {} shards, there are {}",
+                chunks.len(),
+                paths.len()
+            )));
         }
         let mut chunks = chunks.map(Vec::into_iter);
         let mut rows: Option<Self> = None;
@@ -97,7 +97,7 @@ impl Rows {
                 parts: Vec::new(),
                 dtype,
                 width,
-                n_rows: 0,
+                total: 0,
                 io,
                 probe: Probe::default(),
             });
@@ -124,7 +124,7 @@ impl Rows {
             Io::Mmap => Probe::fixed(Way::Map),
             Io::Pread => Probe::fixed(Way::Read),
             Io::Auto if !self.parts.iter().all(mappable) => Probe::fixed(Way::Read),
-            Io::Auto if self.n_rows * self.row_bytes() < PROBED => Probe::fixed(Way::Map),
+            Io::Auto if self.total * self.row_bytes() < PROBED => Probe::fixed(Way::Map),
             Io::Auto => Probe::default(),
         }
     }
@@ -137,22 +137,22 @@ impl Rows {
         chunks: Option<Vec<String>>,
     ) -> Result<()> {
         let n_chunks = (info.end - info.begin).div_ceil(CHUNK as u64);
-        if let Some(chunks) = &chunks {
-            if chunks.len() as u64 != n_chunks {
-                return Err(Error::artifact(format!(
-                    "{}: tensor {:?} has {n_chunks} chunks, hashes are recorded for {}",
-                    shard.path().display(),
-                    info.name,
-                    chunks.len()
-                )));
-            }
+        if let Some(chunks) = &chunks
+            && chunks.len() as u64 != n_chunks
+        {
+            return Err(Error::artifact(format!(
+                "{}: tensor {:?} has {n_chunks} chunks, hashes are recorded for {}",
+                shard.path().display(),
+                info.name,
+                chunks.len()
+            )));
         }
         if self.io == Io::Mmap && shard.mapping().is_none() {
             return Err(Error::resource(format!("{} cannot be mapped", shard.path().display()))
                 .hint("use io=\"pread\""));
         }
-        let rows = self.n_rows..self.n_rows + n_rows;
-        self.n_rows = rows.end;
+        let rows = self.total..self.total + n_rows;
+        self.total = rows.end;
         self.parts.push(Part { shard, begin: info.begin, rows, chunks });
         Ok(())
     }
@@ -189,7 +189,7 @@ impl Rows {
     /// Rows over all shards.
     #[must_use]
     pub fn n_rows(&self) -> usize {
-        self.n_rows
+        self.total
     }
 
     /// Bytes of one row.
@@ -338,11 +338,11 @@ impl Rows {
 impl Part {
     fn hash(&self, bytes: Range<usize>, reader: &mut Reader) -> Result<String> {
         let begin = self.begin as usize + bytes.start;
-        if reader.way == Way::Map {
-            if let Some(mapping) = self.shard.mapping() {
-                mapping.populate(begin, begin + bytes.len());
-                return Ok(chunk_hash(&mapping.bytes()[begin..begin + bytes.len()]));
-            }
+        if reader.way == Way::Map
+            && let Some(mapping) = self.shard.mapping()
+        {
+            mapping.populate(begin, begin + bytes.len());
+            return Ok(chunk_hash(&mapping.bytes()[begin..begin + bytes.len()]));
         }
         reader.chunk.resize(bytes.len(), 0);
         self.shard.read_at(begin as u64, &mut reader.chunk)?;

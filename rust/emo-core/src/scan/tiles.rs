@@ -148,6 +148,7 @@ impl<P, M: FnMut(&P)> Queue<P, M> {
 mod tests {
     use super::*;
     use crate::error::Kind;
+    use crate::kernels::simd::Tier;
     use crate::scan::pool;
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
@@ -158,7 +159,7 @@ mod tests {
         fail: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<Vec<usize>> {
         let cancel = AtomicBool::new(false);
-        let control = Control { threads, cancel: &cancel };
+        let control = Control { threads, tier: Tier::Scalar, cancel: &cancel };
         let task = || {
             let mut seen = Vec::new();
             ordered(
@@ -208,7 +209,7 @@ mod tests {
     #[test]
     fn cancelling_stops() {
         let cancel = AtomicBool::new(true);
-        let control = Control { threads: 2, cancel: &cancel };
+        let control = Control { threads: 2, tier: Tier::Scalar, cancel: &cancel };
         let task = || ordered(9, &control, || (), || (), |(), _, ()| Ok(()), |()| ());
         let error = pool::run(2, task, || ()).unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Interrupted);

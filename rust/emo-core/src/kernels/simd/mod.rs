@@ -69,6 +69,7 @@ impl Tier {
     }
 
     /// Tiers of this processor, the best last.
+    #[must_use]
     pub fn available_tiers() -> impl DoubleEndedIterator<Item = Self> {
         [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512]
             .into_iter()
@@ -82,6 +83,14 @@ impl Tier {
             Error::usage(format!("EMO_SIMD is {name:?}, this machine has {}", names.join(", ")))
         })
     }
+}
+
+/// Give the calling thread the default rounding, in which subnormal numbers are numbers.
+///
+/// Threads inherit the mode of the thread that starts them, and other libraries change it.
+pub fn reset_rounding() {
+    #[cfg(target_arch = "x86_64")]
+    x86::reset_rounding();
 }
 
 /// Compile `$body` once per tier and call the one that is asked for.

@@ -1,0 +1,159 @@
+//! Column sums with AVX2, FMA and F16C: 16 columns at a time.
+
+#[allow(clippy::wildcard_imports, reason = "a page of intrinsics")]
+use std::arch::x86_64::*;
+
+use super::{Group, STRIDE, ask, n_rows};
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn add_sums(total: *mut f32, part: __m256, fresh: bool) {
+    // SAFETY: 8 lanes within the sums, see the parent module.
+    unsafe {
+        let sum = if fresh { part } else { _mm256_add_ps(_mm256_loadu_ps(total), part) };
+        _mm256_storeu_ps(total, sum);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn add_counts(total: *mut u16, part: __m256i) {
+    // SAFETY: 16 lanes within the counts, see the parent module.
+    unsafe {
+        let sum = _mm256_add_epi16(_mm256_loadu_si256(total.cast()), part);
+        _mm256_storeu_si256(total.cast(), sum);
+    }
+}
+
+/// Sixteen columns in order from the even and the odd ones.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn join(even: __m256, odd: __m256) -> [__m256; 2] {
+    let (low, high) = (_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd));
+    [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+}
+
+/// The even and the odd columns of sixteen; undoes `join`.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn split(first: __m256, second: __m256) -> [__m256; 2] {
+    let (low, high) = (
+        _mm256_permute2f128_ps::<0x20>(first, second),
+        _mm256_permute2f128_ps::<0x31>(first, second),
+    );
+    [_mm256_shuffle_ps::<0b10_00_10_00>(low, high), _mm256_shuffle_ps::<0b11_01_11_01>(low, high)]
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn bf16<const R: usize>(group: &mut Group) {
+    let fresh = group.sums.filled == 0;
+    let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+    let (sign, zero) = (_mm256_set1_epi16(i16::MIN), _mm256_setzero_si256());
+    for at in (0..group.columns).step_by(16) {
+        // SAFETY: lanes below `columns`, see the parent module.
+        unsafe {
+            let pilot = group.pilot.as_ptr().add(at);
+            let p = split(_mm256_loadu_ps(pilot), _mm256_loadu_ps(pilot.add(8)));
+            let (mut s, mut q) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
+            let (mut above, mut below) = (zero, zero);
+            for row in 0..n_rows::<R>(group) {
+                let x = _mm256_loadu_si256(group.rows[row].add(2 * at).cast());
+                if at % STRIDE == 0 {
+                    ask(group, row, 2 * at);
+                }
+                let halves = [_mm256_slli_epi32::<16>(x), _mm256_and_si256(x, upper)];
+                for half in 0..2 {
+                    let d = _mm256_sub_ps(_mm256_castsi256_ps(halves[half]), p[half]);
+                    s[half] = _mm256_add_ps(s[half], d);
+                    q[half] = _mm256_fmadd_ps(d, d, q[half]);
+                }
+                above = _mm256_sub_epi16(above, _mm256_cmpgt_epi16(x, zero));
+                below =
+                    _mm256_sub_epi16(below, _mm256_cmpgt_epi16(_mm256_xor_si256(x, sign), zero));
+            }
+            let (s, q) = (join(s[0], s[1]), join(q[0], q[1]));
+            for half in 0..2 {
+                add_sums(group.sums.sum.as_mut_ptr().add(at + 8 * half), s[half], fresh);
+                add_sums(group.sums.square.as_mut_ptr().add(at + 8 * half), q[half], fresh);
+            }
+            add_counts(group.sums.positive.as_mut_ptr().add(at), above);
+            add_counts(group.sums.negative.as_mut_ptr().add(at), below);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn f16<const R: usize>(group: &mut Group) {
+    let fresh = group.sums.filled == 0;
+    let (sign, zero) = (_mm256_set1_epi16(i16::MIN), _mm256_setzero_si256());
+    for at in (0..group.columns).step_by(16) {
+        // SAFETY: lanes below `columns`, see the parent module.
+        unsafe {
+            let pilot = group.pilot.as_ptr().add(at);
+            let p = [_mm256_loadu_ps(pilot), _mm256_loadu_ps(pilot.add(8))];
+            let (mut s, mut q) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
+            let (mut above, mut below) = (zero, zero);
+            for row in 0..n_rows::<R>(group) {
+                let bits = group.rows[row].add(2 * at);
+                if at % STRIDE == 0 {
+                    ask(group, row, 2 * at);
+                }
+                for half in 0..2 {
+                    let x = _mm256_cvtph_ps(_mm_loadu_si128(bits.add(16 * half).cast()));
+                    let d = _mm256_sub_ps(x, p[half]);
+                    s[half] = _mm256_add_ps(s[half], d);
+                    q[half] = _mm256_fmadd_ps(d, d, q[half]);
+                }
+                let x = _mm256_loadu_si256(bits.cast());
+                above = _mm256_sub_epi16(above, _mm256_cmpgt_epi16(x, zero));
+                below =
+                    _mm256_sub_epi16(below, _mm256_cmpgt_epi16(_mm256_xor_si256(x, sign), zero));
+            }
+            for half in 0..2 {
+                add_sums(group.sums.sum.as_mut_ptr().add(at + 8 * half), s[half], fresh);
+                add_sums(group.sums.square.as_mut_ptr().add(at + 8 * half), q[half], fresh);
+            }
+            add_counts(group.sums.positive.as_mut_ptr().add(at), above);
+            add_counts(group.sums.negative.as_mut_ptr().add(at), below);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn f32<const R: usize>(group: &mut Group) {
+    let fresh = group.sums.filled == 0;
+    let zero = _mm256_setzero_ps();
+    for at in (0..group.columns).step_by(16) {
+        // SAFETY: lanes below `columns`, see the parent module.
+        unsafe {
+            let pilot = group.pilot.as_ptr().add(at);
+            let p = [_mm256_loadu_ps(pilot), _mm256_loadu_ps(pilot.add(8))];
+            let (mut s, mut q) = ([zero; 2], [zero; 2]);
+            let (mut above, mut below) = ([_mm256_setzero_si256(); 2], [_mm256_setzero_si256(); 2]);
+            for row in 0..n_rows::<R>(group) {
+                let values = group.rows[row].add(4 * at);
+                ask(group, row, 4 * at);
+                for half in 0..2 {
+                    let x = _mm256_loadu_ps(values.add(32 * half).cast());
+                    let d = _mm256_sub_ps(x, p[half]);
+                    s[half] = _mm256_add_ps(s[half], d);
+                    q[half] = _mm256_fmadd_ps(d, d, q[half]);
+                    above[half] = count(above[half], _mm256_cmp_ps::<_CMP_GT_OQ>(x, zero));
+                    below[half] = count(below[half], _mm256_cmp_ps::<_CMP_LT_OQ>(x, zero));
+                }
+            }
+            for half in 0..2 {
+                add_sums(group.sums.sum.as_mut_ptr().add(at + 8 * half), s[half], fresh);
+                add_sums(group.sums.square.as_mut_ptr().add(at + 8 * half), q[half], fresh);
+            }
+            add_counts(group.sums.positive.as_mut_ptr().add(at), narrow(above));
+            add_counts(group.sums.negative.as_mut_ptr().add(at), narrow(below));
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn count(total: __m256i, mask: __m256) -> __m256i {
+    _mm256_sub_epi32(total, _mm256_castps_si256(mask))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn narrow(counts: [__m256i; 2]) -> __m256i {
+    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(counts[0], counts[1]))
+}
