@@ -136,7 +136,7 @@ def test_the_same_command_gives_the_same_bytes(generate, tmp_path):
         (["DIRECTIONS", "--steer", "joy", "--emotions", "anger"], 2, "names the target already"),
         (["DIRECTIONS", "--steer", "joy", "--layers", "9"], 2, "layer 9 does not exist"),
         (["DIRECTIONS", "--steer", "joy", "--alpha", "1", "--alpha-norm", "1"], 2, "not both"),
-        (["DIRECTIONS", "--steer", "joy", "--alpha", "nan"], 9, "not finite"),
+        (["DIRECTIONS", "--steer", "joy", "--alpha", "nan"], 2, "no finite number"),
         (["--directions", "absent", "--steer", "joy"], 5, "absent"),
         (["--data", "absent"], 3, "absent"),
         (["--model", "/absent/model"], 4, "/absent/model"),

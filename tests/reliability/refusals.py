@@ -11,7 +11,6 @@ import io
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,9 @@ from emo.cli import main
 from emo.data.texts import Verdict, read_texts, write_verdicts
 
 EMOTIONS = ("anger", "fear")
-_LABELLED = {
-    "anger": "furious shouting slammed rage kettle boiled fists temper hateful snapped".split(),
-    "fear": "trembling dark cellar afraid shadow panic creaked scream dread hide".split(),
+_WORDS = {
+    "anger": ("furious", "shouting", "slammed", "rage", "kettle", "boiled", "fists", "temper"),
+    "fear": ("trembling", "dark", "cellar", "afraid", "shadow", "panic", "scream", "dread"),
 }
 
 
@@ -47,12 +46,7 @@ def run_emo(command: str | Sequence[object]) -> Result:
     """Run a command of the command line in this process; words are separated by spaces."""
     words = command.split() if isinstance(command, str) else [str(word) for word in command]
     out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("error")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         with pytest.raises(SystemExit) as caught:
             main(words)
     return Result(int(str(caught.value.code)), out.getvalue(), err.getvalue())
@@ -119,7 +113,7 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
     """Every file below a folder with its bytes, and every folder with None."""
     found: dict[str, bytes | None] = {}
     for place, folders, files in os.walk(folder):
-        found |= {os.path.join(place, name): None for name in folders}
+        found |= {str(Path(place, name)): None for name in folders}
         for name in files:
             path = Path(place, name)
             found[str(path)] = path.read_bytes() if path.is_file() else b""
@@ -246,7 +240,7 @@ def _write_data(world: Path) -> None:
             "text": f"A {word} {emotion}.",
             "spans": [[0, 1]],
         }
-        for emotion, words in _LABELLED.items()
+        for emotion, words in _WORDS.items()
         for n, word in enumerate(words)
     ]
     write_jsonl(world / "labelled.jsonl", sentences)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from refusals import Case, cases, change, folder, run_emo, write
+from refusals import Case, cases, folder, write
 
 GENERATE = "generate --model model --data events.jsonl"
 STEER = f"{GENERATE} --directions directions.safetensors"
@@ -64,7 +64,7 @@ def test_emotions_and_judges(world: Path, case: Case) -> None:
     ("site-form", 2, f"{CAPTURE} --sites L1:mlp_act -o out", "'L1:mlp_act'", "L12.mlp_act"),
     ("site-layer", 2, f"{CAPTURE} --sites L9.mlp_act -o out", "layer 9", "0 to 2"),
     ("position", 2, f"{CAPTURE} --positions lst -o out", "'lst'", "did you mean 'last'?"),
-    ("position-mean", 2, f"{CAPTURE} --positions mean_from:K -o out", "mean_from:K", "mean_from:50"),
+    ("position-mean", 2, f"{CAPTURE} --positions mean_from:K -o out", "mean_from:K", "from:50"),
     ("no-spans", 2, f"{CAPTURE} --positions span -o out", "no text has the position 'span'",
      "samples with spans"),
     ("store-site", 2, "directions store --sites L1.mlp_akt -o out", "'mlp_akt'", "'mlp_act'?"),
