@@ -35,7 +35,8 @@ pub(crate) fn run<T: Send>(
         };
         pool::run(control.threads, work, || {
             while done.recv_timeout(STEP) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = Python::attach(Python::check_signals) {
+                let signals = Python::attach(|py: Python<'_>| py.check_signals());
+                if let Err(error) = signals {
                     interrupt = Some(error);
                     cancel.store(true, Ordering::Relaxed);
                     break;
