@@ -25,6 +25,7 @@ from emo.errors import ArtifactError, DataError, ResourceError
 
 FORMAT_VERSION = 1
 _KEY = "emo"
+_ROW = "each row is one JSON object: names and values in braces"
 
 
 def package_version() -> str:
@@ -235,13 +236,14 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON ({error.msg})") from None
+        raise DataError(f"{where}: not JSON ({error.msg})", hint=_ROW) from None
     except UnicodeEncodeError:
-        raise DataError(f"{where}: half a surrogate pair is not a character") from None
+        said = f"{where}: half a surrogate pair is not a character"
+        raise DataError(said, hint="write the text as UTF-8, or the pair whole") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error})") from None
+        raise DataError(f"{where}: not JSON ({error})", hint=_ROW) from None
     if not isinstance(value, dict):
-        raise DataError(f"{where}: a JSON object is needed")
+        raise DataError(f"{where}: a JSON object is needed", hint=_ROW)
     return value
 
 

@@ -20,7 +20,7 @@ from emo.analysis.directions import Directions
 from emo.analysis.intervals import t_interval
 from emo.analysis.rows import RowLabels, label_rows
 from emo.analysis.scores import Scores, UnitScores
-from emo.errors import DataError, ModelError, NumericalError, SettingsError, UsageError
+from emo.errors import ArtifactError, ModelError, NumericalError, SettingsError, UsageError
 from emo.sites import Site, tensor_name
 from emo.store import Checkpoint, Moments, Projection, Store, cached_moments, weights_hash
 from emo.store.manifest import STATS
@@ -141,7 +141,11 @@ def _check_one_model(store: Store, directions: Directions, checkpoint: Checkpoin
 def _rows(store: Store, directions: Directions, accepted: Collection[str] | None) -> RowLabels:
     if accepted is None and directions.provenance.get("store") == store.fingerprint:
         if len(directions.accepted) != len(store.samples):
-            raise DataError(f"the directions list {len(directions.accepted)} samples of the store")
+            raise ArtifactError(
+                f"the directions list {len(directions.accepted)} samples, but {store.path} has "
+                f"{len(store.samples)}",
+                hint="compute the directions again",
+            )
         pairs = zip(store.samples, directions.accepted, strict=True)
         accepted = {row["id"] for row, kept in pairs if kept}
     rows = label_rows(store, store.position(directions.position), accepted)

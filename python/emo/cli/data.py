@@ -49,7 +49,10 @@ def validate(files: tuple[Path, ...], *, min_words: int | None, as_json: bool) -
         _print_findings(findings)
     if findings.found:
         counts = ", ".join(f"{rule} {n}" for rule, n in findings.by_rule.items())
-        raise DataError(f"{len(findings.found):,} findings in {_named(files)}: {counts}")
+        raise DataError(
+            f"{len(findings.found):,} findings in {_named(files)}: {counts}",
+            hint="each is listed above with its file and line",
+        )
 
 
 @data.command()

@@ -50,4 +50,4 @@ def demo(seed: int, device: str, as_json: bool, quiet: bool, output: Path) -> No
     if as_json:
         options.print_json(summary)
     else:
-        print_summary(summary, "The bundled demo model", output)
+        print_summary(summary, output)

@@ -59,9 +59,12 @@ def run(
     from emo.data.samples import DEFAULT_EMOTIONS
     from emo.data.texts import read_texts, write_verdicts
     from emo.judge import open_judge
+    from emo.judge.labelled import read_labelled
     from emo.judge.run import judge_texts
 
     rows = read_texts(texts)[:limit]
+    if check is not None:
+        read_labelled([check])
     targets = tuple(dict.fromkeys(row.emotion for row in rows if row.emotion))
     opened = open_judge(spec, emotions=targets or DEFAULT_EMOTIONS, named=named)
     part = PartFile(output, _settings(opened, rows))

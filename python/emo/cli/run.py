@@ -73,4 +73,4 @@ def run(
     if as_json:
         options.print_json(summary)
     else:
-        print_summary(summary, model, output)
+        print_summary(summary, output)

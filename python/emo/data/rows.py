@@ -19,6 +19,8 @@ from emo.artifacts import decode, parse_object, read_input, split_lines
 from emo.errors import DataError
 
 VALENCES = ("positive", "neutral", "negative")
+_ARRAY = "a file that begins with [ is one JSON array of objects; else one object a line"
+_CSV = "CSV has a header line, commas between columns, and double quotes around texts with commas"
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -65,7 +67,10 @@ def files_of(path: Path) -> list[Path]:
     if path.is_dir():
         files = sorted(path.glob("*.jsonl"))
         if not files:
-            raise DataError(f"the folder {path} holds no .jsonl files")
+            raise DataError(
+                f"the folder {path} holds no .jsonl files",
+                hint="give a file, or a folder of .jsonl files",
+            )
         return files
     if not path.exists():
         raise DataError(f"no such file: {path}", hint="check the path given as data")
@@ -145,11 +150,12 @@ def _array_rows(path: Path, text: str) -> Iterator[Row]:
     try:
         decoder.decode(text)
     except json.JSONDecodeError as error:
-        where = f"{path}, line {error.lineno}"
-        yield Row(path, error.lineno, problem=DataError(f"{where}: not JSON ({error.msg})"))
+        said = f"{path}, line {error.lineno}: not JSON ({error.msg})"
+        yield Row(path, error.lineno, problem=DataError(said, hint=_ARRAY))
         return
     except (ValueError, RecursionError) as error:
-        yield Row(path, 1, problem=DataError(f"{path}, line 1: not JSON ({error})"))
+        said = f"{path}, line 1: not JSON ({error})"
+        yield Row(path, 1, problem=DataError(said, hint=_ARRAY))
         return
     position, line, counted = _next_element(text, text.index("[") + 1), 1, 0
     while text[position] != "]":
@@ -175,21 +181,21 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
                 names = [name.strip() for name in cells]
                 if len(names) == 1 and ";" in names[0]:
                     problem = f"{path}, line {line}: columns are separated by commas, not by ';'"
-                    yield Row(path, line, problem=DataError(problem))
+                    yield Row(path, line, problem=DataError(problem, hint=_CSV))
                     return
             elif cells and names is not None:
                 yield _csv_row(path, line, names, cells)
             line = reader.line_num + 1
     except csv.Error as error:
         where = f"{path}, line {line}"
-        yield Row(path, line, problem=DataError(f"{where}: not CSV ({error})"))
+        yield Row(path, line, problem=DataError(f"{where}: not CSV ({error})", hint=_CSV))
 
 
 def _csv_row(path: Path, line: int, names: list[str], cells: list[str]) -> Row:
     where = f"{path}, line {line}"
     if len(cells) != len(names):
         problem = f"{where}: {len(cells)} columns, but the header has {len(names)}"
-        return Row(path, line, problem=DataError(problem))
+        return Row(path, line, problem=DataError(problem, hint=_CSV))
     fields: dict[str, Any] = {n: cell or None for n, cell in zip(names, cells, strict=True)}
     try:
         for name, begin in (("spans", "["), ("event", "{")):
@@ -197,7 +203,7 @@ def _csv_row(path: Path, line: int, names: list[str], cells: list[str]) -> Row:
                 fields[name] = json.loads(fields[name])
     except (ValueError, RecursionError):
         problem = f"{where}: {name!r} must be JSON, such as [[0, 5]]"
-        return Row(path, line, problem=DataError(problem))
+        return Row(path, line, problem=DataError(problem, hint=_CSV))
     return Row(path, line, _with_event(fields))
 
 

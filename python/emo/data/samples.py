@@ -17,6 +17,10 @@ NEUTRAL = "neutral"
 _TEXT_FIELDS = ("id", "group", "emotion", "valence", "language", "theme", "text", "scenario")
 _FIELDS = (*_TEXT_FIELDS, "event", "spans")
 
+_FORM = "a sample has 'id', and 'text' or 'scenario' and 'event', all of them texts"
+_RECORD = "a record has skeleton_id, theme, scenario and event with its three outcomes"
+_SPANS = "spans count the characters of the text from 0, the end excluded: [[0, 5]]"
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -76,6 +80,11 @@ def read_samples(path: Path) -> list[Sample]:
     samples: list[Sample] = []
     places: dict[str, Row] = {}
     for row in (row for file in files_of(Path(path)) for row in read_rows(file)):
+        if "reply" in row.fields:
+            raise DataError(
+                f"{row.where}: a generated text where a sample is due",
+                hint="give the data that the texts were made from",
+            )
         for sample in samples_of(row.fields, row.where):
             if sample.id in places:
                 raise DataError(
@@ -119,12 +128,12 @@ def sample_from_row(row: Mapping[str, Any], where: str) -> Sample:
     """
     for name in (*_TEXT_FIELDS[2:], "event"):
         if row.get(name) is not None and not isinstance(row[name], str):
-            raise DataError(f"{where}: {name!r} must be a text")
+            raise DataError(f"{where}: {name!r} must be a text", hint=_FORM)
     if not is_name(row.get("id")):
         raise DataError(f"{where}: 'id' is missing", hint="each row needs an id of its own")
     text, scenario, event = (str(row.get(n) or "").strip() for n in ("text", "scenario", "event"))
     if not (text or (scenario and event)):
-        raise DataError(f"{where}: needs 'text', or 'scenario' and 'event'")
+        raise DataError(f"{where}: needs 'text', or 'scenario' and 'event'", hint=_FORM)
     group = row.get("group")
     sample = Sample(
         id=str(row["id"]),
@@ -133,7 +142,9 @@ def sample_from_row(row: Mapping[str, Any], where: str) -> Sample:
         **{name: row.get(name) or None for name in _FIELDS[2:-1]},
     )
     if any(end > len(sample.content) for _, end in sample.spans):
-        raise DataError(f"{where}: a span ends behind the text ({len(sample.content)} characters)")
+        raise DataError(
+            f"{where}: a span ends behind the text ({len(sample.content)} characters)", hint=_SPANS
+        )
     return sample
 
 
@@ -157,16 +168,16 @@ def expand_sev(row: Mapping[str, Any], where: str) -> list[Sample]:
     """
     event, scenario = row.get("event"), row.get("scenario")
     if not is_name(row.get("skeleton_id")):
-        raise DataError(f"{where}: 'skeleton_id' is missing")
+        raise DataError(f"{where}: 'skeleton_id' is missing", hint=_RECORD)
     if not isinstance(scenario, str) or not scenario.strip():
-        raise DataError(f"{where}: 'scenario' is missing or not a text")
+        raise DataError(f"{where}: 'scenario' is missing or not a text", hint=_RECORD)
     if not isinstance(event, Mapping):
-        raise DataError(f"{where}: 'event' must hold positive, neutral and negative")
+        raise DataError(f"{where}: 'event' must hold positive, neutral and negative", hint=_RECORD)
     samples = []
     for valence in VALENCES:
         text = event.get(valence)
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{where}: event[{valence!r}] is missing or not a text")
+            raise DataError(f"{where}: event[{valence!r}] is missing or not a text", hint=_RECORD)
         name = f"{row['skeleton_id']}-{valence}"
         fields = {"id": name, "group": name, "valence": valence, "theme": row.get("theme")}
         fields |= {"scenario": scenario, "event": text, "language": row.get("language")}
@@ -187,8 +198,10 @@ def spans_of(value: Any, where: str) -> tuple[tuple[int, int], ...]:
     try:
         spans = tuple((start, end) for start, end in value)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: 'spans' must be pairs [start, end)") from None
+        raise DataError(f"{where}: 'spans' must be pairs [start, end)", hint=_SPANS) from None
     for start, end in spans:
         if type(start) is not int or type(end) is not int or not 0 <= start < end:
-            raise DataError(f"{where}: the span [{start}, {end}) is not a range of characters")
+            raise DataError(
+                f"{where}: the span [{start}, {end}) is not a range of characters", hint=_SPANS
+            )
     return spans

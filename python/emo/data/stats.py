@@ -79,7 +79,10 @@ def summarise(paths: Sequence[Path], *, top: int = 10) -> Summary:
     files = [file for path in paths for file in files_of(Path(path))]
     rows = [row for file in files for row in read_rows(file)]
     if not rows:
-        raise DataError(f"{', '.join(map(str, files))}: no samples")
+        raise DataError(
+            f"{', '.join(map(str, files))}: no samples",
+            hint="give a file with one JSON object a line",
+        )
     samples = [sample for row in rows for sample in samples_of(row.fields, row.where)]
     parts = [part for row in rows for part in texts_of(row)]
     every = [word for _, text in parts for word in lowered(text)]

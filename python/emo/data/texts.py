@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from emo.artifacts import read_jsonl, write_jsonl
+from emo.data.rows import scan_rows
 from emo.data.samples import Sample, sample_from_row
 from emo.errors import DataError
 
 METHODS = ("baseline", "prompting", "steering", "random", "circuit")
+
+_TEXTS = "give texts as emo generate writes them"
+_VERDICTS = "give verdicts as emo judge run writes them"
 
 
 @dataclass(frozen=True)
@@ -113,17 +117,17 @@ def read_texts(path: Path) -> list[Text]:
     """
     texts = [_text(row, f"{path}, line {number}") for number, row in read_jsonl(path)]
     if not texts:
-        raise DataError(f"{path} holds no texts")
+        raise DataError(f"{path} holds no texts", hint=_TEXTS)
     _unique((text.id for text in texts), path)
     return texts
 
 
 def is_texts_file(path: Path) -> bool:
-    """Whether the first row of a JSONL file is a generated text rather than a sample."""
+    """Whether the first row of a file of JSON is a generated text rather than a sample."""
     if Path(path).is_dir() or Path(path).suffix == ".csv":
         return False
-    first = next(iter(read_jsonl(path)), None)
-    return first is not None and "reply" in first[1]
+    first = next(iter(scan_rows(path)), None)
+    return first is not None and "reply" in first.fields
 
 
 def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
@@ -143,27 +147,29 @@ def read_verdicts(path: Path) -> list[Verdict]:
     verdicts = []
     for number, row in read_jsonl(path):
         where = f"{path}, line {number}"
-        _need(row, ("id", "sample", "method", "judge"), where)
-        _typed(row, ("id", "sample", "emotion", "method", "label", "unlabelled", "judge"), where)
+        names = ("id", "sample", "method", "judge", "emotion", "label", "unlabelled")
+        _need_texts(row, names, 4, where, _VERDICTS)
         score = row.get("score")
         if not (score is None or (type(score) in (int, float) and math.isfinite(score))):
-            raise DataError(f"{where}: 'score' must be a number or null")
+            raise DataError(f"{where}: 'score' must be a number or null", hint=_VERDICTS)
         if (row.get("label") is None) == (row.get("unlabelled") is None):
-            raise DataError(f"{where}: exactly one of 'label' and 'unlabelled' is needed")
+            raise DataError(
+                f"{where}: exactly one of 'label' and 'unlabelled' is needed", hint=_VERDICTS
+            )
         fields: dict[str, Any] = {name: row.get(name) for name in Verdict.__dataclass_fields__}
         verdicts.append(Verdict(**fields))
     if not verdicts:
-        raise DataError(f"{path} holds no verdicts")
+        raise DataError(f"{path} holds no verdicts", hint=_VERDICTS)
     _unique((verdict.id for verdict in verdicts), path)
     return verdicts
 
 
 def _text(row: dict[str, Any], where: str) -> Text:
-    _need(row, ("id", "sample", "method", "reply"), where)
-    _typed(row, ("id", "sample", "emotion", "method", "reply", "prompt_sha"), where)
+    names = ("id", "sample", "method", "reply", "emotion", "prompt_sha")
+    _need_texts(row, names, 4, where, _TEXTS)
     n_tokens = row.get("n_tokens", 0)
     if type(n_tokens) is not int or n_tokens < 0:
-        raise DataError(f"{where}: 'n_tokens' must be a count")
+        raise DataError(f"{where}: 'n_tokens' must be a count", hint=_TEXTS)
     source = sample_from_row({**row, "id": row["sample"], "emotion": None}, where)
     return Text(
         id=row["id"],
@@ -177,21 +183,21 @@ def _text(row: dict[str, Any], where: str) -> Text:
     )
 
 
-def _need(row: dict[str, Any], names: tuple[str, ...], where: str) -> None:
-    for name in names:
+def _need_texts(
+    row: dict[str, Any], names: tuple[str, ...], n_needed: int, where: str, hint: str
+) -> None:
+    """Demand that all `names` are texts, and that the first `n_needed` are there."""
+    for name in names[:n_needed]:
         if row.get(name) is None:
-            raise DataError(f"{where}: {name!r} is missing")
-
-
-def _typed(row: dict[str, Any], names: tuple[str, ...], where: str) -> None:
+            raise DataError(f"{where}: {name!r} is missing", hint=hint)
     for name in names:
         if row.get(name) is not None and not isinstance(row[name], str):
-            raise DataError(f"{where}: {name!r} must be a text")
+            raise DataError(f"{where}: {name!r} must be a text", hint=hint)
 
 
 def _unique(ids: Iterable[str], path: Path) -> None:
     seen: set[str] = set()
     for name in ids:
         if name in seen:
-            raise DataError(f"{path}: the id {name!r} appears twice")
+            raise DataError(f"{path}: the id {name!r} appears twice", hint="make ids unique")
         seen.add(name)

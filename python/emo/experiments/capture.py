@@ -135,7 +135,7 @@ def capture(
         When an activation is not finite in the wanted number format.
     """
     if not items:
-        raise DataError("there is nothing to capture: the data is empty")
+        raise DataError("there is nothing to capture: the data is empty", hint="give samples")
     sites = settings.sites or default_sites(model.n_layers)
     capturer = Capturer(model, sites, settings.positions, dtype=settings.dtype)
     rows = [_model_row(index, item, capturer.positions) for index, item in enumerate(items)]

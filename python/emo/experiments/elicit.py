@@ -219,7 +219,7 @@ def _rows(
     builder: PromptBuilder,
 ) -> list[_Row]:
     if not samples:
-        raise DataError("there is nothing to ask: the data is empty")
+        raise DataError("there is nothing to ask: the data is empty", hint="give samples")
     rows = []
     for sample in samples:
         plain = None if method == "prompting" else builder.build(sample.content, None)

@@ -220,6 +220,9 @@ def _held_out(
     exceptions = import_extra("sklearn.exceptions", "geometry")
     given = np.full(len(labels), -1, dtype=np.int64)
     for train, test in folds:
+        if len(np.unique(labels[train])) == 1:  # a shuffle of few rows can leave one class
+            given[test] = labels[train][0]
+            continue
         mean = acts[train].mean(axis=0, dtype=np.float64)
         scale = max(float(np.sqrt(np.mean((acts[train] - mean) ** 2))), 1e-30)
         model = linear_model.LogisticRegression(max_iter=_MAX_STEPS, tol=1e-3)

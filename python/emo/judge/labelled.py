@@ -10,6 +10,8 @@ from typing import Any
 from emo.data.rows import read_rows
 from emo.errors import DataError
 
+_FORM = "each row needs 'text' and 'emotion'; neutral texts have emotion 'neutral'"
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -45,7 +47,7 @@ def read_labelled(paths: Sequence[Path]) -> list[Labelled]:
     for path in map(Path, paths):
         found = [_labelled(row.fields, row.where) for row in read_rows(path)]
         if not found:
-            raise DataError(f"{path} holds no labelled texts")
+            raise DataError(f"{path} holds no labelled texts", hint=_FORM)
         rows += found
     return rows
 
@@ -56,7 +58,7 @@ def _labelled(row: Mapping[str, Any], where: str) -> Labelled:
         if not isinstance(value, str) or not value.strip():
             raise DataError(
                 f"{where}: {name!r} is missing or not a text",
-                hint="each row needs 'text' and 'emotion'; neutral texts have emotion 'neutral'",
+                hint=_FORM,
             )
     group = row.get("group")
     return Labelled(row["text"], row["emotion"].strip(), None if not group else str(group))

@@ -105,7 +105,10 @@ def _distinct(rows: Sequence[Labelled]) -> tuple[list[Labelled], int]:
 
 def _check_classes(labels: Sequence[str], groups: NDArray[np.int64]) -> None:
     if len(set(labels)) < 2:
-        raise DataError(f"a judge needs at least two classes, there is {sorted(set(labels))}")
+        raise DataError(
+            f"a judge needs at least two classes, there is {sorted(set(labels))}",
+            hint="add texts of another emotion, or neutral ones",
+        )
     independent = Counter(label for label, _ in set(zip(labels, groups.tolist(), strict=True)))
     poorest = min(independent, key=lambda label: (independent[label], label))
     if independent[poorest] < N_FOLDS:

@@ -85,7 +85,10 @@ def divide(
     if test_data is None:
         scenarios = sorted({scenario_of(sample) for sample in discovery})
         if len(scenarios) < 2:
-            raise DataError(f"{data} holds {len(scenarios)} scenario: too few to split off a test")
+            raise DataError(
+                f"{data} holds {len(scenarios)} scenario: too few to split off a test",
+                hint="add scenarios, or give --test-data",
+            )
         random.Random(settings.seed).shuffle(scenarios)
         held_out = set(scenarios[: max(1, len(scenarios) // 2)])
         test = [sample for sample in discovery if scenario_of(sample) in held_out]
