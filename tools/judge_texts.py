@@ -35,6 +35,11 @@ Fives = set[tuple[str, ...]]
 
 def main() -> None:
     """Write the texts."""
+    _OUTPUT.write_text(composed(), encoding="utf-8")
+
+
+def composed() -> str:
+    """Return the texts of all classes, one JSON object a line."""
     frames, slots = _sections("frames"), _sections("slots")
     forbidden = pattern_fives(_PATTERNS)
     lines = []
@@ -44,7 +49,7 @@ def main() -> None:
         for number, text in enumerate(texts, 1):
             row = {"id": f"more-{emotion}-{number:03}", "emotion": emotion, "text": text}
             lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    _OUTPUT.write_text("".join(lines), encoding="utf-8")
+    return "".join(lines)
 
 
 def five_words(text: str) -> Fives:

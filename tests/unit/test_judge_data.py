@@ -1,5 +1,6 @@
 """The shipped judge: independent of what it judges in the demo, and as good as it says."""
 
+import importlib
 import random
 import re
 from pathlib import Path
@@ -48,6 +49,12 @@ def test_no_training_text_shares_five_words_with_the_demo_patterns(texts):
     assert len(taken) > 5000
     shared = {row.text: hit for row in texts if (hit := five_words(row.text) & taken)}
     assert shared == {}
+
+
+def test_the_further_texts_are_those_that_the_tool_composes(monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    tool = importlib.import_module("judge_texts")
+    assert tool.composed() == (bundled("judge") / "more.jsonl").read_text(encoding="utf-8")
 
 
 def test_the_shipped_judge_is_the_one_that_its_texts_make(judge, texts):
