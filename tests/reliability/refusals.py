@@ -22,7 +22,8 @@ from emo.artifacts import write_jsonl
 from emo.cli import main
 from emo.data.texts import Verdict, read_texts, write_verdicts
 
-EMOTIONS = ("anger", "fear")
+# Where a command may remember what it has computed.
+CACHES = ("store/stats",)
 _WORDS = {
     "anger": ("furious", "shouting", "slammed", "rage", "kettle", "boiled", "fists", "temper"),
     "fear": ("trembling", "dark", "cellar", "afraid", "shadow", "panic", "scream", "dread"),
@@ -46,9 +47,9 @@ def run_emo(command: str | Sequence[object]) -> Result:
     """Run a command of the command line in this process; words are separated by spaces."""
     words = command.split() if isinstance(command, str) else [str(word) for word in command]
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with pytest.raises(SystemExit) as caught:
-            main(words)
+    ends = pytest.raises(SystemExit)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), ends as caught:
+        main(words)
     return Result(int(str(caught.value.code)), out.getvalue(), err.getvalue())
 
 
@@ -126,7 +127,8 @@ def changes(
     """Names of what appeared, changed or vanished, but for what may be left."""
     names = sorted(before.keys() | after.keys())
     odd = [n for n in names if n not in before or n not in after or before[n] != after[n]]
-    return [n for n in odd if not any(n == keep or n.startswith(f"{keep}/") for keep in leaves)]
+    keeps = (*leaves, *CACHES)
+    return [n for n in odd if not any(n == keep or n.startswith(f"{keep}/") for keep in keeps)]
 
 
 def write(path: str, content: str | bytes | object) -> Callable[[], object]:

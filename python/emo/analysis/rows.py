@@ -85,6 +85,33 @@ def accepted_ids(verdicts: Iterable[Verdict]) -> frozenset[str]:
     return frozenset(v.id for v in verdicts if v.label == (v.emotion or NEUTRAL))
 
 
+def accepted_in(store: Store, verdicts: Iterable[Verdict]) -> frozenset[str]:
+    """Ids of the accepted rows, once the verdicts are seen to be about the rows of `store`.
+
+    Raises
+    ------
+    DataError
+        When no verdict is on a row of the store, or one is on a row of another emotion.
+    """
+    verdicts = list(verdicts)
+    rows = {row.get("id"): row for row in store.samples}
+    mine = [verdict for verdict in verdicts if verdict.id in rows]
+    hint = "give the verdicts on the texts that were captured"
+    if not mine:
+        raise DataError(
+            f"none of the {len(verdicts)} verdicts is on a row of {store.path}", hint=hint
+        )
+    for verdict in mine:
+        captured = rows[verdict.id].get("emotion")
+        if captured != verdict.emotion:
+            raise DataError(
+                f"the verdict on {verdict.id} is about {verdict.emotion or NEUTRAL}, but the row "
+                f"of {store.path} about {captured or NEUTRAL}",
+                hint=hint,
+            )
+    return accepted_ids(mine)
+
+
 def label_rows(store: Store, position: str, accepted: Collection[str] | None = None) -> RowLabels:
     """Give every row of a position its class.
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from emo.analysis.directions import METHODS, Directions
 from emo.analysis.directions import directions as compute
-from emo.analysis.rows import accepted_ids
+from emo.analysis.rows import accepted_in
 from emo.cli import options
 from emo.cli.outputs import output_file
 from emo.data.texts import read_verdicts
@@ -47,7 +47,7 @@ def directions(
 ) -> None:
     """Compute emotion directions from a store."""
     opened = Store.open(path)
-    accepted = None if verdicts is None else accepted_ids(read_verdicts(verdicts))
+    accepted = None if verdicts is None else accepted_in(opened, read_verdicts(verdicts))
     with options.progress("sites", quiet=quiet) as report:
         found = compute(
             opened,

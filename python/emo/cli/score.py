@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emo.analysis.directions import Directions
-from emo.analysis.rows import accepted_ids
+from emo.analysis.rows import accepted_in
 from emo.analysis.score import open_checkpoint
 from emo.analysis.score import score as compute
 from emo.analysis.scores import INTERVAL, Scores, Unit, check_name
@@ -60,7 +60,7 @@ def score(
             opened,
             vectors,
             open_checkpoint(opened, model),
-            accepted=None if verdicts is None else accepted_ids(read_verdicts(verdicts)),
+            accepted=None if verdicts is None else accepted_in(opened, read_verdicts(verdicts)),
             threads=threads,
             progress=report,
         )
