@@ -6,20 +6,19 @@
 use std::ops::Range;
 
 use super::moments::{check_cells, panels};
-use super::simd::dots::{grouped_dots, widen};
+use super::simd::dots::{Packed, widen};
 use crate::error::{Error, Result};
 use crate::scan::rows::Reader;
 use crate::scan::{Control, Rows, check_cancel, ordered, tile_rows};
 
 /// Rows widened at a time, so that they stay in the first cache levels.
-const STEP: usize = 16;
+const STEP: usize = 32;
 
 /// Grouped dot products of rows with `k` vectors, a few rows at a time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Dots<'a> {
     pub(super) rows: &'a Rows,
-    pub(super) vectors: &'a [f64],
-    pub(super) group: usize,
+    vectors: Packed,
     pub(super) control: &'a Control<'a>,
 }
 
@@ -61,12 +60,12 @@ impl<'a> Dots<'a> {
                 at % width
             )));
         }
-        Ok(Self { rows, vectors, group, control })
+        Ok(Self { rows, vectors: Packed::new(vectors, width, group), control })
     }
 
     /// Dot products per row: `k * width / group`.
     pub(super) fn per_row(&self) -> usize {
-        self.vectors.len() / self.group
+        self.vectors.per_row()
     }
 
     /// Call `take(row, dots)` for each row of `range` in order, having checked its chunks.
@@ -115,7 +114,7 @@ impl<'a> Dots<'a> {
                 for (row, out) in block.iter().zip(wide.chunks_exact_mut(width)) {
                     widen(self.control.tier, self.rows.dtype(), row, out);
                 }
-                grouped_dots(self.control.tier, wide, self.vectors, width, self.group, dots);
+                self.vectors.dots(self.control.tier, wide, dots);
                 for (offset, dots) in dots.chunks_exact(per_row).enumerate() {
                     take(panel.start + index * STEP + offset, dots);
                 }

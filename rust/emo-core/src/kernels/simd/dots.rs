@@ -4,93 +4,154 @@
 //! then added as ((0+4)+(2+6))+((1+5)+(3+7)). A last short group of columns counts as padded by
 //! zeros. The order does not depend on how rows or vectors are grouped.
 
+use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use super::x86;
 use super::{Tier, dispatch};
 use crate::dtype::Float;
 
 const LANES: usize = 8;
-/// Rows that share one load of a vector.
+/// Rows and vectors whose sums are kept in registers together.
 const ROWS: usize = 4;
+const VECTORS: usize = 2;
+/// Columns taken at a time, a multiple of the lanes.
+const BLOCK: usize = 128;
 
-/// Dot products of `rows` with `vectors`, cut into groups of `group` columns.
-///
-/// `rows` : `(n, width)`, `vectors` : `(k, width)`, `out` : `(n, k, width / group)`.
-pub fn grouped_dots(
-    tier: Tier,
-    rows: &[f64],
-    vectors: &[f64],
+/// Vectors cut into groups of columns and laid out so that a block of all of them is contiguous.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// Columns of the blocks in order; within a block one vector after the other.
+    values: Vec<f64>,
+    k: usize,
     width: usize,
     group: usize,
-    out: &mut [f64],
-) {
-    dispatch!(tier, dots(rows: &[f64] = rows, vectors: &[f64] = vectors, width: usize = width, group: usize = group, out: &mut [f64] = out));
 }
 
-#[inline(always)]
-fn dots(rows: &[f64], vectors: &[f64], width: usize, group: usize, out: &mut [f64]) {
-    let n_groups = width / group;
-    let per_row = vectors.len() / width * n_groups;
-    for (block, outs) in rows.chunks(ROWS * width).zip(out.chunks_mut(ROWS * per_row)) {
-        for (index, vector) in vectors.chunks_exact(width).enumerate() {
-            for (at, part) in vector.chunks_exact(group).enumerate() {
-                let slot = index * n_groups + at;
-                if block.len() == ROWS * width {
-                    let sums = dot_block(block, part, width, at * group);
-                    for (row, sum) in sums.into_iter().enumerate() {
-                        outs[row * per_row + slot] = sum;
-                    }
-                } else {
-                    for (row, values) in block.chunks_exact(width).enumerate() {
-                        outs[row * per_row + slot] = dot(&values[at * group..][..group], part);
-                    }
-                }
+impl Packed {
+    /// Lay out `(k, width)` vectors; `group` divides the width.
+    #[must_use]
+    pub fn new(vectors: &[f64], width: usize, group: usize) -> Self {
+        let mut packed = Self {
+            values: Vec::with_capacity(vectors.len()),
+            k: vectors.len().checked_div(width).unwrap_or(0),
+            width,
+            group,
+        };
+        for block in blocks(0..width, group) {
+            for vector in vectors.chunks_exact(width) {
+                packed.values.extend_from_slice(&vector[block.clone()]);
+            }
+        }
+        packed
+    }
+
+    /// Dot products per row.
+    #[must_use]
+    pub fn per_row(&self) -> usize {
+        self.values.len() / self.group
+    }
+
+    /// Dot products of `rows` `(n, width)` with every group: `out` is `(n, k, width / group)`.
+    pub fn dots(&self, tier: Tier, rows: &[f64], out: &mut [f64]) {
+        let (n, n_groups) = (rows.len() / self.width, self.width / self.group);
+        let mut sums = vec![[0.0; LANES]; n * self.k];
+        for at in 0..n_groups {
+            sums.fill([0.0; LANES]);
+            for block in blocks(at * self.group..(at + 1) * self.group, self.group) {
+                self.add(tier, rows, &block, &mut sums);
+            }
+            for (index, sum) in sums.iter().enumerate() {
+                out[index * n_groups + at] = reduce(sum);
+            }
+        }
+    }
+
+    /// Add the products of one block of columns to the lane sums `(n, k)`.
+    fn add(&self, tier: Tier, rows: &[f64], block: &Range<usize>, sums: &mut [[f64; LANES]]) {
+        let (k, n) = (self.k, rows.len() / self.width);
+        let x = |row: usize| &rows[row * self.width..][block.clone()];
+        let w =
+            |vector: usize| &self.values[block.start * k + vector * block.len()..][..block.len()];
+        for row in (0..n / ROWS * ROWS).step_by(ROWS) {
+            let x = [x(row), x(row + 1), x(row + 2), x(row + 3)];
+            for vector in (0..k / VECTORS * VECTORS).step_by(VECTORS) {
+                add_products(tier, x, [w(vector), w(vector + 1)], &mut sums[row * k + vector..], k);
+            }
+            for vector in k / VECTORS * VECTORS..k {
+                add_products(tier, x, [w(vector)], &mut sums[row * k + vector..], k);
+            }
+        }
+        for row in n / ROWS * ROWS..n {
+            for vector in 0..k {
+                add_products(tier, [x(row)], [w(vector)], &mut sums[row * k + vector..], k);
             }
         }
     }
 }
 
-#[inline(always)]
-fn dot_block(block: &[f64], part: &[f64], width: usize, begin: usize) -> [f64; ROWS] {
-    let row = |index: usize| block[index * width + begin..][..part.len()].as_chunks::<LANES>();
-    let (weights, tail) = part.as_chunks::<LANES>();
-    let heads = [row(0).0, row(1).0, row(2).0, row(3).0];
-    let tails = [row(0).1, row(1).1, row(2).1, row(3).1];
-    let mut sums = [[0.0; LANES]; ROWS];
-    for (index, weight) in weights.iter().enumerate() {
-        for row in 0..ROWS {
-            fma(&mut sums[row], &heads[row][index], weight);
+/// Columns of `range` in pieces that end with their group and are at most [`BLOCK`] wide.
+fn blocks(range: Range<usize>, group: usize) -> impl Iterator<Item = Range<usize>> {
+    let groups = range.step_by(group.max(1)).map(move |begin| begin..begin + group);
+    groups.flat_map(|group| {
+        let end = group.end;
+        group.step_by(BLOCK).map(move |begin| begin..(begin + BLOCK).min(end))
+    })
+}
+
+/// Add the products of R pieces of rows with K pieces of vectors, all equally long, to lane sums;
+/// those of a row are `stride` further on than those of the row before.
+fn add_products<const R: usize, const K: usize>(
+    tier: Tier,
+    x: [&[f64]; R],
+    w: [&[f64]; K],
+    sums: &mut [[f64; LANES]],
+    stride: usize,
+) {
+    let chunks = w[0].len() / LANES;
+    let heads = x.map(|x| &x.as_chunks::<LANES>().0[..chunks]);
+    let weights = w.map(|w| &w.as_chunks::<LANES>().0[..chunks]);
+    match tier {
+        // SAFETY: a tier exists only where `available` found its instructions.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx512 => unsafe { x86::avx512::add_products(heads, weights, sums, stride) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Tier::Avx2 => unsafe { x86::avx2::add_products(heads, weights, sums, stride) },
+        _ => each_pair::<R, K>(|row, vector| {
+            for (x, w) in heads[row].iter().zip(weights[vector]) {
+                fma(&mut sums[row * stride + vector], x, w);
+            }
+        }),
+    }
+    let begin = chunks * LANES;
+    if begin < w[0].len() {
+        each_pair::<R, K>(|row, vector| {
+            let (x, w) = (padded(&x[row][begin..]), padded(&w[vector][begin..]));
+            fma(&mut sums[row * stride + vector], &x, &w);
+        });
+    }
+}
+
+fn each_pair<const R: usize, const K: usize>(mut take: impl FnMut(usize, usize)) {
+    for row in 0..R {
+        for vector in 0..K {
+            take(row, vector);
         }
     }
-    let mut out = [0.0; ROWS];
-    for row in 0..ROWS {
-        fma_tail(&mut sums[row], tails[row], tail);
-        out[row] = reduce(&sums[row]);
-    }
-    out
 }
 
 #[inline(always)]
-fn dot(values: &[f64], part: &[f64]) -> f64 {
-    let (heads, tail) = values.as_chunks::<LANES>();
-    let (weights, weight_tail) = part.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (head, weight) in heads.iter().zip(weights) {
-        fma(&mut sums, head, weight);
-    }
-    fma_tail(&mut sums, tail, weight_tail);
-    reduce(&sums)
+fn padded(values: &[f64]) -> [f64; LANES] {
+    let mut out = [0.0; LANES];
+    out[..values.len()].copy_from_slice(values);
+    out
 }
 
 #[inline(always)]
 fn fma(sums: &mut [f64; LANES], x: &[f64; LANES], w: &[f64; LANES]) {
     for lane in 0..LANES {
         sums[lane] = x[lane].mul_add(w[lane], sums[lane]);
-    }
-}
-
-#[inline(always)]
-fn fma_tail(sums: &mut [f64; LANES], x: &[f64], w: &[f64]) {
-    for (sum, (x, w)) in sums.iter_mut().zip(x.iter().zip(w)) {
-        *sum = x.mul_add(*w, *sum);
     }
 }
 

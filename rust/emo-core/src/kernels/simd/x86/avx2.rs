@@ -157,3 +157,46 @@ fn count(total: __m256i, mask: __m256) -> __m256i {
 fn narrow(counts: [__m256i; 2]) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(counts[0], counts[1]))
 }
+
+/// Add the products of R rows with K vectors to lane sums, `stride` apart from row to row.
+///
+/// # Safety
+/// The processor must have what [`super::has_avx2`] asks for.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(in super::super) unsafe fn add_products<const R: usize, const K: usize>(
+    x: [&[[f64; 8]]; R],
+    w: [&[[f64; 8]]; K],
+    total: &mut [[f64; 8]],
+    stride: usize,
+) {
+    for half in [0, 4] {
+        let mut sums = [[_mm256_setzero_pd(); K]; R];
+        for row in 0..R {
+            for vector in 0..K {
+                sums[row][vector] = load(&total[row * stride + vector], half);
+            }
+        }
+        for chunk in 0..w[0].len() {
+            let w: [__m256d; K] = std::array::from_fn(|vector| load(&w[vector][chunk], half));
+            for row in 0..R {
+                let x = load(&x[row][chunk], half);
+                for vector in 0..K {
+                    sums[row][vector] = _mm256_fmadd_pd(x, w[vector], sums[row][vector]);
+                }
+            }
+        }
+        for row in 0..R {
+            for vector in 0..K {
+                let out = &mut total[row * stride + vector];
+                // SAFETY: four lanes into either half of an array of eight.
+                unsafe { _mm256_storeu_pd(out.as_mut_ptr().add(half), sums[row][vector]) };
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load(lanes: &[f64; 8], half: usize) -> __m256d {
+    // SAFETY: four lanes from either half of an array of eight.
+    unsafe { _mm256_loadu_pd(lanes.as_ptr().add(half)) }
+}

@@ -139,3 +139,44 @@ pub(super) unsafe fn f32<const R: usize>(group: &mut Group) {
         }
     }
 }
+
+/// Add the products of R rows with K vectors to lane sums, `stride` apart from row to row.
+///
+/// # Safety
+/// The processor must have what [`super::has_avx512`] asks for.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(in super::super) unsafe fn add_products<const R: usize, const K: usize>(
+    x: [&[[f64; 8]]; R],
+    w: [&[[f64; 8]]; K],
+    total: &mut [[f64; 8]],
+    stride: usize,
+) {
+    let mut sums = [[_mm512_setzero_pd(); K]; R];
+    for row in 0..R {
+        for vector in 0..K {
+            sums[row][vector] = load(&total[row * stride + vector]);
+        }
+    }
+    for chunk in 0..w[0].len() {
+        let w: [__m512d; K] = std::array::from_fn(|vector| load(&w[vector][chunk]));
+        for row in 0..R {
+            let x = load(&x[row][chunk]);
+            for vector in 0..K {
+                sums[row][vector] = _mm512_fmadd_pd(x, w[vector], sums[row][vector]);
+            }
+        }
+    }
+    for row in 0..R {
+        for vector in 0..K {
+            let out = &mut total[row * stride + vector];
+            // SAFETY: eight lanes into an array of eight.
+            unsafe { _mm512_storeu_pd(out.as_mut_ptr(), sums[row][vector]) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn load(lanes: &[f64; 8]) -> __m512d {
+    // SAFETY: eight lanes from an array of eight.
+    unsafe { _mm512_loadu_pd(lanes.as_ptr()) }
+}

@@ -9,8 +9,8 @@
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
-mod avx2;
-mod avx512;
+pub(super) mod avx2;
+pub(super) mod avx512;
 
 use super::columns::{ROWS, Sums};
 use crate::dtype::Float;
