@@ -163,3 +163,43 @@ def test_random_controls_keep_the_norms_and_nothing_else(tmp_path):
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), sizes, rtol=1e-5)
     assert drawn.method == "random"
     assert drawn.norms is real.norms
+
+
+def test_spans_are_compared_with_the_mean_of_neutral_sentences(tmp_path):
+    """Neutral sentences mark no span, so they have rows at `mean` only."""
+    names = ["anger", "neutral", "fear", "anger", "neutral", "fear"]
+    samples = [{"id": str(i), "group": str(i), "emotion": e} for i, e in enumerate(names)]
+    rng = np.random.default_rng(1)
+    values = {p: rng.standard_normal((6, 5)).astype(np.float32) for p in ("mean", "span")}
+    marked = [i for i, name in enumerate(names) if name != "neutral"]
+    values["span"] = values["span"][marked]
+    rows = {"mean": list(range(6)), "span": marked}
+    sites = {Site(0, "resid_mid"): 5}
+    for positions in (("mean", "span"), ("span",)):
+        plan = replace(
+            TOY.plan(),
+            sites=sites,
+            samples=samples,
+            positions=positions,
+            shards=[{p: len(rows[p]) for p in positions}],
+        )
+        with StoreWriter(tmp_path / "-".join(positions), plan) as writer:
+            writer.write(
+                0,
+                {tensor_name(site, p): values[p] for site in sites for p in positions},
+                {p: np.array([[i, -1] for i in rows[p]]) for p in positions},
+            )
+            store = writer.finish()
+        if positions == ("span",):
+            with pytest.raises(NumericalError, match="no neutral row") as caught:
+                directions(store, method="minus-neutral", position="span", threads=1)
+            assert "--positions span,mean" in str(caught.value.hint)
+            continue
+        found = directions(store, method="minus-neutral", position="span", threads=1)
+        neutral = values["mean"][[1, 4]].mean(0)
+        expected = np.stack(
+            [values["span"][[0, 2]].mean(0) - neutral, values["span"][[1, 3]].mean(0) - neutral]
+        )
+        unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+        np.testing.assert_allclose(found.unit[Site(0, "resid_mid")], unit, atol=1e-6)
+        assert found.counts == {"anger": 2, "fear": 2, "neutral": 2}

@@ -142,7 +142,8 @@ def directions(
     method : str
         ``within-group`` or ``minus-neutral``.
     position : str
-        A position with one row for each sample.
+        A position with one row for each sample. With ``minus-neutral`` at ``span`` the neutral
+        rows are taken at ``mean``, since neutral sentences mark no span.
     sites : iterable of Site, optional
         Where; all captured sites when None.
     threads : int
@@ -166,11 +167,21 @@ def directions(
         raise UsageError(f"unknown method {method!r}", hint=did_you_mean(method, METHODS))
     chosen = sorted(store.sites) if sites is None else [store.site(site) for site in sites]
     rows = label_rows(store, store.position(position), accepted)
-    counts = _need_rows(store, rows, method)
+    reference = _neutral_rows(store, rows, method, position, accepted)
+    counts = _need_rows(store, rows, method, reference)
     raw: dict[Site, NDArray[np.float64]] = {}
     for done, site in enumerate(chosen, 1):
         moments = cached_moments(store, site, position, rows.labels, rows.n_labels, threads=threads)
-        raw[site] = _raw_vectors(moments, rows, method, site)
+        if method == "within-group":
+            neutral = None
+        elif reference.rows is rows:
+            neutral = moments
+        else:
+            labels, n_labels = reference.rows.labels, rows.n_labels
+            neutral = cached_moments(
+                store, site, reference.position, labels, n_labels, threads=threads
+            )
+        raw[site] = _raw_vectors(moments, rows, neutral, site)
         if progress is not None:
             progress(done, len(chosen))
     units = {site: raw[site] for site in chosen if site.part in UNIT_PARTS}
@@ -226,14 +237,16 @@ def _on_sphere(like: NDArray[np.float32], seed: int, site: Site) -> NDArray[np.f
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def _raw_vectors(moments: Moments, rows: RowLabels, method: str, site: Site) -> NDArray[np.float64]:
+def _raw_vectors(
+    moments: Moments, rows: RowLabels, neutral: Moments | None, site: Site
+) -> NDArray[np.float64]:
     """Vectors before normalisation, checked to stand above the rounding of the means."""
-    if method == "within-group":
+    if neutral is None:
         used = moments.merged(rows.in_complete_groups)
         vectors: NDArray[np.float64] = used.mean - used.mean.mean(axis=0)
     else:
         used = moments.merged(rows.all_accepted)
-        vectors = used.mean - moments.merged([rows.neutral]).mean
+        vectors = used.mean - neutral.merged([rows.neutral]).mean
     norms = np.linalg.norm(vectors, axis=1)
     spread = np.sqrt((used.m2 / used.count[:, None]).sum(axis=1))
     for e, name in enumerate(rows.emotions):
@@ -246,13 +259,39 @@ def _raw_vectors(moments: Moments, rows: RowLabels, method: str, site: Site) -> 
     return vectors
 
 
-def _need_rows(store: Store, rows: RowLabels, method: str) -> dict[str, int]:
+@dataclass(frozen=True)
+class _Reference:
+    """Where the neutral rows are read."""
+
+    position: str
+    rows: RowLabels
+
+
+def _neutral_rows(
+    store: Store,
+    rows: RowLabels,
+    method: str,
+    position: str,
+    accepted: Collection[str] | None,
+) -> _Reference:
+    if method == "within-group" or position != "span" or rows.count(rows.neutral):
+        return _Reference(position, rows)
+    if "mean" not in store.positions:
+        raise NumericalError(
+            f"no neutral row of {store.path} has a span, and there is no position 'mean' to "
+            "compare with",
+            hint="capture with --positions span,mean",
+        )
+    return _Reference("mean", label_rows(store, "mean", accepted))
+
+
+def _need_rows(store: Store, rows: RowLabels, method: str, reference: _Reference) -> dict[str, int]:
     """Rows behind each emotion, or the reason why there are not enough."""
     if method == "within-group":
         return _need_groups(store, rows)
     counts = rows.accepted_per_emotion()
     empty = [name for name, n in counts.items() if n == 0]
-    n_neutral = rows.count(rows.neutral)
+    n_neutral = reference.rows.count(rows.neutral)
     if not counts or empty or not n_neutral:
         raise NumericalError(
             f"{method} needs rows of every emotion and neutral rows; accepted in {store.path}: "
@@ -273,7 +312,8 @@ def _need_groups(store: Store, rows: RowLabels) -> dict[str, int]:
             f"no group has all {n} emotions accepted exactly once (1 is needed, "
             f"{sum(rows.dropped.values())} were dropped); rows accepted: "
             f"{_listed(rows.accepted_per_emotion())}",
-            hint="generate for more samples, or use another judge",
+            hint="generate for more samples, or use another judge; labelled sentences need "
+            "--method minus-neutral",
         )
     return dict.fromkeys(rows.emotions, rows.complete)
 

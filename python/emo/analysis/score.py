@@ -119,7 +119,8 @@ def _check_one_model(store: Store, directions: Directions, checkpoint: Checkpoin
         raise ModelError(
             f"{checkpoint.family.name} norms the output of a sublayer before adding it, and "
             "the scale of that norm in each sample is not in the store, so contributions of "
-            "single units cannot be computed"
+            "single units cannot be computed",
+            hint="directions of this model can be computed and steered with",
         )
     recorded = store.model["weight_sha"]
     made_for = directions.provenance.get("model", {}).get("weight_sha", recorded)

@@ -81,8 +81,11 @@ def _chosen(store: Store, text: str) -> list[Site]:
 
 def _table(found: Directions) -> Table:
     """Rows behind each emotion, and where in the residual stream its vector is longest."""
-    groups = ", ".join(f"{n} {name}" for name, n in found.groups.items())
-    table = Table(title=f"{found.method} at {found.position}; groups: {groups}")
+    title = f"{found.method} at {found.position}"
+    if found.method == "within-group":
+        groups = ", ".join(f"{n} {name}" for name, n in found.groups.items())
+        title += f"; groups: {groups}"
+    table = Table(title=title)
     for name in ("emotion", "rows", "longest at", "norm"):
         table.add_column(name, justify="left" if name in ("emotion", "longest at") else "right")
     for e, label in enumerate(found.labels):
