@@ -1,0 +1,89 @@
+"""Plain numpy twins of the native kernels, and the stored formats in a few lines."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emo import _core
+
+Array = NDArray[Any]
+
+
+def to_bits(values: Array, dtype: str) -> Array:
+    """Array as it is stored: bit patterns for BF16 (round to nearest even)."""
+    single = np.ascontiguousarray(values, np.float32)
+    if dtype == "BF16":
+        bits = single.view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return single.astype({"F16": np.float16, "F32": np.float32}[dtype])
+
+
+def from_bits(stored: Array, dtype: str) -> Array:
+    """Exact double-precision values of a stored array."""
+    if dtype == "BF16":
+        return (stored.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return stored.astype(np.float64)
+
+
+def moments(values: Array, labels: Array, n_labels: int) -> dict[str, Array]:
+    """Count, mean, M2 and signs of each column for the rows of each label, in two passes."""
+    shape = (n_labels, *values.shape[1:])
+    out: dict[str, Array] = {
+        "count": np.zeros(n_labels, np.uint64),
+        "mean": np.zeros(shape),
+        "m2": np.zeros(shape),
+        "positive": np.zeros(shape, np.uint64),
+        "negative": np.zeros(shape, np.uint64),
+    }
+    for label in range(n_labels):
+        rows = values[labels == label]
+        out["count"][label] = len(rows)
+        if len(rows):
+            out["mean"][label] = rows.mean(0)
+            out["m2"][label] = ((rows - rows.mean(0)) ** 2).sum(0)
+            out["positive"][label] = (rows > 0).sum(0)
+            out["negative"][label] = (rows < 0).sum(0)
+    return out
+
+
+def contributions(values: Array, weights: Array, group_width: int) -> Array:
+    """Contribution of each group of columns to each direction, (n, k, groups)."""
+    products = values[:, None, :] * weights[None]
+    return products.reshape(len(values), len(weights), -1, group_width).sum(-1)
+
+
+def raw_shard(path: Path, header: Mapping[str, Any] | bytes, data: bytes) -> Path:
+    """Write a safetensors file byte by byte, without any check."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def write_store(
+    folder: Path, values: Array, dtype: str, cuts: Iterable[int] = (), pad: int = 0
+) -> tuple[list[Path], list[list[str]], Array]:
+    """Shards of tensor ``x``, cut before the rows `cuts`; its chunk hashes and exact values.
+
+    With `pad` the tensor begins that many bytes after an aligned place.
+    """
+    stored = to_bits(values, dtype)
+    paths, chunks = [], []
+    for index, part in enumerate(np.split(stored, sorted(cuts))):
+        path = folder / f"{index}.safetensors"
+        if pad:
+            begin, end = pad, pad + part.nbytes
+            entry = {"dtype": dtype, "shape": list(part.shape), "data_offsets": [begin, end]}
+            before = {"dtype": "U8", "shape": [pad], "data_offsets": [0, pad]}
+            raw_shard(path, {"pad": before, "x": entry}, b"\x07" * pad + part.tobytes())
+        else:
+            written = _core.write_shard(path, [("x", dtype, np.ascontiguousarray(part))])
+            chunks.append(written["chunks"]["x"])
+        paths.append(path)
+    return paths, chunks, from_bits(stored, dtype)
