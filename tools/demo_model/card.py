@@ -31,15 +31,16 @@ _NAMES = {
 }
 
 
-def training_replies(settings: dict[str, Any]) -> list[str]:
+def training_replies(phases: list[dict[str, Any]]) -> set[str]:
     """Return the replies of the corpus that the model was trained on."""
-    rows = corpus.generate(settings["seed"], settings["conversations"])
-    return [row["reply"] for row in rows]
+    rows = (
+        row for phase in phases for row in corpus.generate(phase["seed"], phase["conversations"])
+    )
+    return {row["reply"] for row in rows}
 
 
-def share_seen(texts: list[Text], replies: list[str]) -> dict[str, float]:
+def share_seen(texts: list[Text], known: set[str]) -> dict[str, float]:
     """Share of each method's replies that occur whole in the training corpus."""
-    known = set(replies)
     shares = {}
     for method in dict.fromkeys(text.method for text in texts):
         mine = [text.reply for text in texts if text.method == method]
@@ -67,17 +68,26 @@ def results_table(summary: dict[str, Any], seen: dict[str, float], texts: list[T
     return "\n".join(rows)
 
 
+def curve_table(curve: list[dict[str, float]]) -> str:
+    """Return about a dozen points of a loss curve in Markdown."""
+    shown = curve[:: max(1, len(curve) // 10)]
+    shown += [] if shown[-1] is curve[-1] else [curve[-1]]
+    rows = (
+        f"| step | {' | '.join(str(point['step']) for point in shown)} |",
+        f"|---|{'---|' * len(shown)}",
+        f"| loss | {' | '.join(format(point['loss'], '.2f') for point in shown)} |",
+    )
+    return "\n".join(rows)
+
+
 def card(
     summary: dict[str, Any], training: dict[str, Any], seen: dict[str, float], texts: list[Text]
 ) -> str:
     """Return the model card in Markdown."""
-    settings, steering = training["settings"], summary["steering"]
+    settings, steering, judge = training["settings"], summary["steering"], summary["judge"]
     shares = {name: f"{share:.0%}" for name, share in corpus.KIND_SHARES.items()}
-    curve = training["loss_curve"]
-    shown = curve[:: max(1, len(curve) // 12)]
-    if shown[-1] is not curve[-1]:
-        shown.append(curve[-1])
-    judge = summary["judge"]
+    n_conversations = sum(phase["conversations"] for phase in training["phases"])
+    n_tokens = sum(int(curve[-1]["tokens"]) for curve in training["loss_curves"].values())
     steered, plain = (summary["methods"][name]["perplexity"] for name in ("steering", "baseline"))
     return f"""# The demo model
 
@@ -86,27 +96,33 @@ A small causal language model (Llama architecture, {settings["layers"]} layers o
 weights) that answers an everyday event in a named emotion, and usually neutrally when none is
 named. It stands in for a chat model where no hub can be reached. **It is no source of findings
 about language models**: it learned from a corpus that `corpus.py` writes from hand-written
-patterns, and what it says is made of these patterns.
+patterns, what it says is made of these patterns, and it was trained so that it carries the
+emotion as a linear state, which makes it easy to steer.
 
-Made by `python tools/demo_model/train.py` ({settings["conversations"]:,} conversations,
-{curve[-1]["tokens"]:,} tokens, seed {settings["seed"]}); measured by
-`python tools/demo_model/card.py`. Licence: MIT or Apache-2.0, like the rest of the project.
+Made by `python tools/demo_model/train.py` ({n_conversations:,} conversations, {n_tokens:,} tokens,
+an hour or so on 2 cores); measured by `python tools/demo_model/card.py`. Licence: MIT or
+Apache-2.0, like the rest of the project.
 
 ## How it was trained
 
+In {shares["named"]} of the conversations the system text names the emotion. In {shares["mirror"]}
+the user's own emotional sentence sets the emotion of the reply, in {shares["valence"]} the event's
+valence may, and in {shares["plain"]} nothing does and the reply is neutral.
 {settings["hidden_share"]:.0%} of the conversations hide the system text from the user's and the
-reply's tokens, so that only the last token of the prompt reads which emotion is named. In
-{shares["mirror"]} of them the user's own emotional sentence sets the emotion of the
-reply, in {shares["valence"]} the event's valence may, and in
-{shares["plain"]} nothing does and the reply is neutral. So the emotion is a state to
-be inferred and carried, which steering can change; without this, a model looks the named word up
-at each step and cannot be steered at all.
+reply's tokens, so that only the last token of the prompt reads it. The first phase learns to talk
+about what the user tells; it ignores the emotion. In the second phase a linear read-out of the
+residual stream after block {settings["state_layer"]}, at the last token of the prompt and along
+the reply, must tell the emotion of the reply; the read-out is thrown away afterwards. So the
+emotion becomes a state that is inferred once and carried on; a model that was trained without
+all this looks the named word up at each step and cannot be steered at all.
 
-Loss of the replies while training (nats per token):
+Loss of the replies while training, in nats per token, first phase:
 
-| step | {" | ".join(str(point["step"]) for point in shown)} |
-|---|{"---|" * len(shown)}
-| loss | {" | ".join(f"{point['loss']:.2f}" for point in shown)} |
+{curve_table(training["loss_curves"]["talk"])}
+
+Second phase:
+
+{curve_table(training["loss_curves"]["carry"])}
 
 Held-out replies (scenario and event patterns and words that training never saw):
 {training["held_out_loss"]:.3f} nats per token, perplexity {training["held_out_perplexity"]:.2f}.
@@ -116,13 +132,13 @@ Held-out replies (scenario and event patterns and words that training never saw)
 {results_table(summary, seen, texts)}
 
 Steering: layers {", ".join(map(str, steering["layers"]))}, strength {steering["alpha"]:g} of the
-norm, directions at position `{steering["position"]}`, all chosen on `sev.jsonl`; perplexity of the
-steered replies under the untouched model is {steered / plain:.2f} times that of unsteered ones.
+norm, directions at position `{steering["position"]}`, all chosen on `sev.jsonl`. The perplexity of
+the steered replies under the untouched model is {steered / plain:.2f} times that of unsteered ones.
 "No emotion named" counts replies judged neutral. Perplexity is that of the replies after the
 prompt that names no emotion. "Seen in training" counts whole replies that occur in the corpus.
 
-Judge: {judge["name"]}, which shares no sentence pattern with the corpus; its held-out macro-F1 on
-its own texts is {judge["reliability"]["macro_f1"]:.2f}.
+Judge: {judge["name"]}, whose texts share no sentence pattern with the corpus; its held-out
+macro-F1 on its own texts is {judge["reliability"]["macro_f1"]:.2f}.
 """
 
 
@@ -141,7 +157,7 @@ def main() -> None:
     )
     training = json.loads((_MODEL / "training.json").read_text(encoding="utf-8"))
     texts = read_texts(folder / "texts.jsonl")
-    seen = share_seen(texts, training_replies(training["settings"]))
+    seen = share_seen(texts, training_replies(training["phases"]))
     text = card(summary, training, seen, texts)
     (_MODEL / "README.md").write_text(text, encoding="utf-8")
     print(text)
