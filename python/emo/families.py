@@ -229,6 +229,7 @@ FAMILIES: tuple[Family, ...] = (
         final_norm="final_layer_norm",
     ),
 )
+_WRONG_CONFIG = "is its config.json that of the model?"
 _BY_TYPE = {family.name: family for family in FAMILIES}
 
 
@@ -301,7 +302,9 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     n_heads = _size(config, "num_attention_heads", "n_head", "num_heads")
     d_head = _optional(config, "head_dim")
     if d_head is None and d_model % n_heads:
-        raise ModelError(f"the width {d_model} is no multiple of the {n_heads} heads")
+        raise ModelError(
+            f"the width {d_model} is no multiple of the {n_heads} heads", hint=_WRONG_CONFIG
+        )
     return Shape(
         n_layers=n_layers,
         d_model=d_model,
@@ -323,5 +326,5 @@ def _optional(config: Mapping[str, Any], *names: str) -> int | None:
 def _size(config: Mapping[str, Any], *names: str) -> int:
     value = _optional(config, *names)
     if value is None:
-        raise ModelError(f"the model configuration lacks {' / '.join(names)}")
+        raise ModelError(f"the model configuration lacks {' / '.join(names)}", hint=_WRONG_CONFIG)
     return value

@@ -70,7 +70,7 @@ def test_a_checkpoint_in_several_files(folder):
     both = b"".join((folder / file).read_bytes() for file in sorted(halves))
     assert weights_hash(folder) == hashlib.sha256(both).hexdigest()
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(ModelError, match="lacks model-00002"):
+    with pytest.raises(ModelError, match="lacks the weight file model-00002"):
         Checkpoint.open(folder)
 
 
@@ -138,10 +138,10 @@ def test_damaged_folders(folder, name, content, message):
 
 def test_pickled_weights_are_refused_by_name(folder):
     (folder / SINGLE).rename(folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"pickled weights only \(pytorch_model\.bin\)"):
+    with pytest.raises(ModelError, match=r"has pickled weights \(pytorch_model\.bin\)"):
         Checkpoint.open(folder)
     (folder / "pytorch_model.bin").unlink()
-    with pytest.raises(ModelError, match="holds no model"):
+    with pytest.raises(ModelError, match="holds no weights"):
         Checkpoint.open(folder)
 
 

@@ -16,6 +16,7 @@ from emo.errors import ModelError, import_extra
 EMOTION_SENTENCE = "Always reply in {emotion}."
 LENGTH_SENTENCE = "Keep the reply to at most two sentences."
 FALLBACK = "{system}\n\nUser: {content}\nBot:"
+_MEND = "mend the template, or remove it: prompts then have a plain form"
 PINNED_DATE = "26 Jul 2024"
 _CLOCK = {
     "%d": "26", "%-d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24",
@@ -155,7 +156,9 @@ class PromptBuilder:
         try:
             return self._apply(self._messages(content, system_text(emotion)))
         except _template_error() as error:
-            raise ModelError(f"the model's chat template cannot be rendered: {error}") from None
+            raise ModelError(
+                f"the model's chat template cannot be rendered: {error}", hint=_MEND
+            ) from None
 
     def _messages(self, content: str, system: str) -> list[dict[str, str]]:
         if self._takes_system:
@@ -220,7 +223,9 @@ def _chat_template(tokenizer: Any) -> str | None:
     try:
         return str(tokenizer.get_chat_template())
     except ValueError as error:
-        raise ModelError(f"the model's chat template cannot be chosen: {error}") from None
+        raise ModelError(
+            f"the model's chat template cannot be chosen: {error}", hint=_MEND
+        ) from None
 
 
 def _pin_clock(template: str | None) -> str | None:

@@ -166,12 +166,15 @@ def _load(name: str, folder: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from emo.model.load import unusable
+
     loader: Any = AutoModelForSequenceClassification
     tokenizers: Any = AutoTokenizer
     try:
         model = loader.from_pretrained(folder, use_safetensors=True, local_files_only=True)
         tokenizer = tokenizers.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
-        raise ModelError(f"the classifier {name} cannot be loaded: {error}") from None
+    # The library names no set of exceptions for files that are damaged.
+    except Exception as error:
+        raise unusable(f"the classifier {name} cannot be loaded", error) from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval(), tokenizer

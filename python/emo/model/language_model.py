@@ -140,7 +140,8 @@ class LanguageModel:
             return self.module.get_submodule(path)
         except AttributeError:
             raise ModelError(
-                f"{self.name} does not fit the family {self.family.name!r}: no module {path!r}"
+                f"{self.name} does not fit the family {self.family.name!r}: no module {path!r}",
+                hint="the model differs from the architecture of its family and cannot be used",
             ) from None
 
     def block_module(self, layer: int, path: str = "") -> nn.Module:

@@ -10,14 +10,16 @@ from typing import Any
 
 import torch
 
-from emo.errors import ModelError, ResourceError, UsageError, did_you_mean, import_extra
+from emo.errors import EmoError, ModelError, ResourceError, UsageError, did_you_mean, import_extra
 from emo.families import family_of
 from emo.model.language_model import LanguageModel
 from emo.model.source import Source, find_model
 from emo.model.verify import verify_family
+from emo.store.weights import model_type
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_AGAIN = "download the model again, or copy it again"
 _SHORT_DTYPES = {"f32": "float32", "fp32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
@@ -65,7 +67,7 @@ def load_model(
     place = _device(device)
     number_format = _dtype(dtype, place)
     source = find_model(str(name_or_folder), revision=revision, remote_code=trust_remote_code)
-    family = family_of(str(source.config.get("model_type")))
+    family = family_of(model_type(source.config, source.folder))
     if source.config.get("quantization_config"):
         raise ModelError(
             f"{source.name} is quantised: its weights cannot be read as numbers",
@@ -129,12 +131,12 @@ def _tokenizer(source: Source, *, trust_remote_code: bool) -> Any:
         return loader.from_pretrained(
             source.folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise ModelError(f"the tokenizer of {source.name} cannot be read: {error}") from None
+    # The library names no set of exceptions for files that are damaged.
+    except Exception as error:
+        raise unusable(f"the tokenizer of {source.name} cannot be read", error) from None
 
 
 def _module(source: Source, dtype: torch.dtype | str, *, trust_remote_code: bool) -> Any:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     loader: Any = AutoModelForCausalLM
@@ -147,14 +149,28 @@ def _module(source: Source, dtype: torch.dtype | str, *, trust_remote_code: bool
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
-    except MemoryError:
-        raise ResourceError(f"{source.name} does not fit into memory") from None
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"{source.name} cannot be loaded: {error}") from None
+    except Exception as error:
+        raise unusable(f"{source.name} cannot be loaded", error) from None
     missing = sorted(report["missing_keys"])
     if missing:
-        raise ModelError(f"the weights of {source.name} lack {len(missing)}, first {missing[0]}")
+        raise ModelError(
+            f"the weights of {source.name} lack {len(missing)}, first {missing[0]}", hint=_AGAIN
+        )
     return module
+
+
+def unusable(what: str, error: Exception) -> EmoError:
+    """Word whatever a library raised while it read a model's files."""
+    if isinstance(error, EmoError):
+        return error
+    if isinstance(error, OSError) and ResourceError.covers(error):
+        return ResourceError.of("read", error.filename or "the model", error)
+    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+        return ResourceError(f"{what}: not enough memory", hint="take a smaller model")
+    said = str(error) if isinstance(error, (OSError, ValueError)) else repr(error)
+    wants_code = "trust_remote_code" in said
+    hint = "--trust-remote-code runs its own code, if you trust it" if wants_code else _AGAIN
+    return ModelError(f"{what}: {said}", hint=hint)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from emo.errors import ModelError, ResourceError
+from emo.store.weights import INDEX, SINGLE, no_weights, read_config, tensor_files
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_OTHER_FORMATS = (".gguf", ".ggml", ".h5", ".msgpack", ".onnx", ".npz")
 _TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
@@ -30,8 +26,9 @@ _TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
-_TEXT_FILES = (*_TOKENIZER_FILES, "config.json", "generation_config.json", _INDEX)
-_WEIGHT_PATTERNS = (_SINGLE, "model-*.safetensors")
+_GENERATION = "generation_config.json"
+_TEXT_FILES = (*_TOKENIZER_FILES, "config.json", _GENERATION, INDEX)
+_WEIGHT_PATTERNS = (SINGLE, "model-*.safetensors")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 # Seconds for one answer of the hub; its client tries six times with 23 s of waiting in between,
 # which together stays within a minute.
@@ -98,62 +95,19 @@ def find_model(name: str, *, revision: str | None, remote_code: bool = False) ->
     if folder.exists():
         raise ModelError(f"{name} is a file, not a model folder", hint="name its folder")
     if not _HUB_ID.fullmatch(name):
-        raise ModelError(f"there is no folder {name}")
+        raise ModelError(
+            f"there is no folder {name}", hint="give a model folder, or a hub id: OWNER/NAME"
+        )
     snapshot = _download(name, revision, remote_code=remote_code)
     return _open(name, snapshot, snapshot.name)
 
 
 def _open(name: str, folder: Path, revision: str | None) -> Source:
-    config_path = folder / "config.json"
-    if not config_path.is_file():
-        raise ModelError(f"{folder} holds no model: config.json is missing")
-    try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{config_path} cannot be read: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"{config_path} must hold a JSON object")
-    names = [path.name for path in folder.iterdir()]
-    weights = tuple(folder / file for file in _weight_files(name, names, folder))
-    return Source(name, folder, revision, config, weights)
-
-
-def _weight_files(name: str, names: Iterable[str], folder: Path | None = None) -> list[str]:
-    """Names of the safetensors files of a model; with `folder` the index is followed."""
-    present = set(names)
-    if _INDEX in present and folder is not None:
-        wanted = _indexed(folder / _INDEX)
-        missing = [file for file in wanted if not (folder / file).is_file()]
-        if missing:
-            raise ModelError(f"{folder} lacks the weight file {missing[0]} that its index names")
-        return wanted
-    if _INDEX in present:
-        return sorted(file for file in present if re.fullmatch(r"model-.*\.safetensors", file))
-    if _SINGLE in present:
-        return [_SINGLE]
-    raise _no_weights(name, present)
-
-
-def _indexed(path: Path) -> list[str]:
-    try:
-        return sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{path} cannot be read: {error!r}") from None
-
-
-def _no_weights(name: str, present: set[str]) -> ModelError:
-    for suffixes, what in ((_PICKLED, "pickled"), (_OTHER_FORMATS, "unsupported")):
-        found = sorted(file for file in present if file.endswith(suffixes))
-        if found:
-            return ModelError(
-                f"{name} has {what} weights ({found[0]}): only safetensors are read",
-                hint="if you trust the file, convert it once with transformers: "
-                f"AutoModelForCausalLM.from_pretrained({name!r}).save_pretrained(FOLDER), "
-                "and save the tokenizer there too",
-            )
-    others = sorted(file for file in present if file.endswith(".safetensors"))
-    named = f" (it has {others[0]})" if others else ""
-    return ModelError(f"{name} holds no weights: {_SINGLE} is missing{named}")
+    config = read_config(folder)
+    if (folder / _GENERATION).exists():
+        read_config(folder, _GENERATION)  # a damaged one would be left out without a word
+    weights = sorted(set(tensor_files(folder).values()))
+    return Source(name, folder, revision, config, tuple(folder / file for file in weights))
 
 
 def _download(name: str, revision: str | None, *, remote_code: bool) -> Path:
@@ -166,7 +120,7 @@ def _download(name: str, revision: str | None, *, remote_code: bool) -> Path:
         return _cached(name, revision, wanted, "offline mode is on")
     try:
         info = HfApi().model_info(name, revision=revision, timeout=_TIMEOUT)
-        _weight_files(name, [item.rfilename for item in info.siblings or ()])
+        _check_weights(name, {item.rfilename for item in info.siblings or ()})
         return _snapshot(name, revision, wanted)
     except errors.GatedRepoError:
         raise ModelError(
@@ -183,6 +137,12 @@ def _download(name: str, revision: str | None, *, remote_code: bool) -> Path:
         raise ModelError(f"{name!r} is no model id: {error}") from None
     except network_errors as error:
         return _cached(name, revision, wanted, f"the hub cannot be reached ({_short(error)})")
+
+
+def _check_weights(name: str, present: set[str]) -> None:
+    """Refuse a hub model without safetensors before anything of it is downloaded."""
+    if present.isdisjoint((SINGLE, INDEX)):
+        raise no_weights(name, present)
 
 
 def _snapshot(

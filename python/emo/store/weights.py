@@ -32,7 +32,9 @@ _PREFIXES = (
     "language_model.model.",
     "model.language_model.",
 )
-_PICKLED = ("pytorch_model*.bin", "*.pt", "*.pth", "*.ckpt")
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_OTHER_FORMATS = (".gguf", ".ggml", ".h5", ".msgpack", ".onnx", ".npz")
+_AGAIN = "download the model again, or copy it again"
 _PROJECTIONS: Mapping[str, tuple[Weight, Weight]] = {
     "mlp_act": ("down_proj", "down_bias"),
     "head_out": ("out_proj", "out_bias"),
@@ -102,8 +104,8 @@ class Checkpoint:
                 f"the model folder {folder} does not exist",
                 hint="give the folder of the model that was captured with --model",
             )
-        config = _config(folder)
-        return cls(folder, config, family_of(_model_type(config, folder)), _tensor_files(folder))
+        config = read_config(folder)
+        return cls(folder, config, family_of(model_type(config, folder)), tensor_files(folder))
 
     def locate(self, names: str | Iterable[str]) -> tuple[Path, str]:
         """Find a tensor under one of its names, with or without the usual prefixes.
@@ -183,7 +185,7 @@ def weights_hash(folder: Path, cache: Path | None = None) -> str:
         When the folder holds no readable safetensors weights.
     """
     folder = Path(folder)
-    files = [folder / name for name in sorted(set(_tensor_files(folder).values()))]
+    files = [folder / name for name in sorted(set(tensor_files(folder).values()))]
     state = [_file_state(path) for path in files]
     known = _remembered(cache, state)
     if known is not None:
@@ -225,57 +227,96 @@ def _hash_contents(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
+    """Read the ``config.json`` of a model folder, or another JSON object of it.
+
+    Raises
+    ------
+    ModelError
+        When it is missing or damaged.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} holds no model: {name} is missing", hint="give the folder that holds it"
+        )
     try:
-        config = read_json(folder / CONFIG, "model configuration")
+        config = read_json(path, "model configuration")
     except ArtifactError as error:
-        raise ModelError(str(error)) from None
+        raise ModelError(str(error), hint=_AGAIN) from None
     if not isinstance(config, dict):
-        raise ModelError(f"{folder / CONFIG} is not a model configuration")
+        raise ModelError(f"{path} is not a model configuration", hint=_AGAIN)
     return config
 
 
-def _model_type(config: Mapping[str, Any], folder: Path) -> str:
+def model_type(config: Mapping[str, Any], folder: Path) -> str:
+    """Return the ``model_type`` of a configuration, that of the text part where there is one.
+
+    Raises
+    ------
+    ModelError
+        When there is none.
+    """
     text = config.get("text_config")
     name = (text if isinstance(text, dict) else config).get("model_type")
     if not isinstance(name, str):
-        raise ModelError(f"{folder / CONFIG} names no model_type")
+        raise ModelError(f"{folder / CONFIG} names no model_type", hint=_AGAIN)
     return name
 
 
-def _tensor_files(folder: Path) -> dict[str, str]:
-    """Return the file of every tensor, from the index of several files or from the one file."""
+def tensor_files(folder: Path) -> dict[str, str]:
+    """Return the file of every tensor, from the index of several files or from the one file.
+
+    Raises
+    ------
+    ModelError
+        When there are no safetensors weights, or their index or header is damaged.
+    """
     if not (folder / INDEX).is_file():
         if not (folder / SINGLE).is_file():
-            raise _no_safetensors(folder)
+            raise no_weights(str(folder), (path.name for path in folder.iterdir()))
         return dict.fromkeys(_header(folder / SINGLE), SINGLE)
     try:
         table = read_json(folder / INDEX, "weight index")["weight_map"]
         files = {str(name): str(file) for name, file in table.items()}
+        if not files:
+            raise KeyError("weight_map")
     except (ArtifactError, KeyError, TypeError, AttributeError):
-        raise ModelError(f"{folder / INDEX} is not a readable index of weights") from None
+        said = f"{folder / INDEX} is not a readable index of weights"
+        raise ModelError(said, hint=_AGAIN) from None
     for file in sorted(set(files.values())):
         if Path(file).name != file:
-            raise ModelError(f"{folder / INDEX} names a file outside its folder: {file}")
+            raise ModelError(
+                f"{folder / INDEX} names a file outside its folder: {file}", hint=_AGAIN
+            )
         if not (folder / file).is_file():
-            raise ModelError(f"{folder} lacks {file}", hint="download the checkpoint again")
+            raise ModelError(
+                f"{folder} lacks the weight file {file} that its index names", hint=_AGAIN
+            )
     return files
 
 
-def _no_safetensors(folder: Path) -> ModelError:
-    pickled = sorted(path for pattern in _PICKLED for path in folder.glob(pattern))
-    if pickled:
-        return ModelError(
-            f"{folder} holds pickled weights only ({pickled[0].name})",
-            hint="save it again with save_pretrained(..., safe_serialization=True)",
-        )
-    return ModelError(f"{folder} holds no {SINGLE} and no {INDEX}")
+def no_weights(name: str, files: Iterable[str]) -> ModelError:
+    """Word why a model with these files has no weights that can be read."""
+    present = sorted(files)
+    for suffixes, what in ((_PICKLED, "pickled"), (_OTHER_FORMATS, "unsupported")):
+        found = [file for file in present if file.endswith(suffixes)]
+        if found:
+            return ModelError(
+                f"{name} has {what} weights ({found[0]}): only safetensors are read",
+                hint="if you trust the file, convert it once with transformers: "
+                f"AutoModelForCausalLM.from_pretrained({name!r}).save_pretrained(FOLDER), "
+                "and save the tokenizer there too",
+            )
+    others = [file for file in present if file.endswith(".safetensors")]
+    named = f" (it has {others[0]})" if others else ""
+    return ModelError(f"{name} holds no weights: {SINGLE} is missing{named}", hint=_AGAIN)
 
 
 def _matrix_shape(path: Path, name: str) -> tuple[int, int]:
     entry = _header(path).get(name)
     if not isinstance(entry, dict):
-        raise ModelError(f"{path} does not hold {name!r}, although its index says so")
+        raise ModelError(f"{path} does not hold {name!r}, although its index says so", hint=_AGAIN)
     shape, dtype = entry.get("shape"), entry.get("dtype")
     if dtype not in _FLOATS or not isinstance(shape, list) or len(shape) != 2:
         raise ModelError(
@@ -295,7 +336,13 @@ def _header(path: Path) -> dict[str, Any]:
             header = json.loads(file.read(length))
         if not isinstance(header, dict):
             raise ValueError("the header is no object")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not a readable safetensors file: {error}") from None
-    header.pop("__metadata__", None)
+        header.pop("__metadata__", None)
+        needed = (
+            8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        )
+        if needed > path.stat().st_size:
+            raise ValueError(f"it is cut off: {needed} bytes are needed")
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        said = f"{path} is not a readable safetensors file: {error}"
+        raise ModelError(said, hint=_AGAIN) from None
     return header
