@@ -73,7 +73,7 @@ pub(crate) fn read_rows<'py>(
     stop: usize,
 ) -> Object<'py> {
     let (values, width) = run(py, 1, |control| {
-        let rows = Rows::open(&[path], tensor, Io::Auto, None)?;
+        let rows = Rows::open(&[path], tensor, Io::Pread, None)?;
         Ok((kernels::read::read_rows(&rows, start..stop, control)?, rows.width()))
     })?;
     shaped(py, values, [stop - start, width])

@@ -120,13 +120,19 @@ impl Rows {
     /// The way of reading, or a probe of both where it is free and there is enough to gain.
     fn plan(&self) -> Probe {
         let mappable = |part: &Part| !part.shard.is_remote() && part.shard.mapping().is_some();
-        match self.io {
-            Io::Mmap => Probe::fixed(Way::Map),
-            Io::Pread => Probe::fixed(Way::Read),
-            Io::Auto if !self.parts.iter().all(mappable) => Probe::fixed(Way::Read),
-            Io::Auto if self.total * self.row_bytes() < PROBED => Probe::fixed(Way::Map),
-            Io::Auto => Probe::default(),
+        let way = match self.io {
+            Io::Mmap => Some(Way::Map),
+            Io::Pread => Some(Way::Read),
+            Io::Auto if !self.parts.iter().all(mappable) => Some(Way::Read),
+            Io::Auto if self.total * self.row_bytes() < PROBED => Some(Way::Map),
+            Io::Auto => None,
+        };
+        if way != Some(Way::Read) {
+            self.each_mapped(&(0..self.total), |mapping, bytes| {
+                mapping.expect_scan(bytes.start, bytes.end);
+            });
         }
+        way.map_or_else(Probe::default, Probe::fixed)
     }
 
     fn push(
