@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emo.errors import ArtifactError, DataError, ResourceError
+from emo.errors import AGAIN, ArtifactError, DataError, ResourceError
 
 FORMAT_VERSION = 1
 _KEY = "emo"
@@ -126,10 +126,7 @@ def _need_file(path: Path, what: str) -> None:
 
 
 def _unreadable(path: Path, what: str, why: object) -> ArtifactError:
-    return ArtifactError(
-        f"{path} is not a readable {what} file: {why}",
-        hint="restore it from a copy, or make it again",
-    )
+    return ArtifactError(f"{path} is not a readable {what} file: {why}", hint=AGAIN)
 
 
 def write_json(path: Path, value: Any) -> None:

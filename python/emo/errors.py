@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from types import ModuleType
 
+AGAIN = "restore it from a copy, or make it again"
 _ADVICE = {
     errno.ENOSPC: "free some space, or choose another disk",
     errno.EDQUOT: "free some space, or choose another disk",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from emo.analysis.rows import NEUTRAL, RowLabels, label_rows
 from emo.artifacts import Artifact, read_artifact, write_artifact
-from emo.errors import ArtifactError, NumericalError, UsageError, did_you_mean
+from emo.errors import AGAIN, ArtifactError, NumericalError, UsageError, did_you_mean
 from emo.sites import PARTS, Site
 from emo.store import Moments, Store, cached_moments
 
@@ -117,7 +117,8 @@ class Directions:
                 provenance=artifact.provenance,
             )
         except (KeyError, TypeError, UsageError) as error:
-            raise ArtifactError(f"{path} is not a readable {KIND} file: {error}") from None
+            said = f"{path} is not a readable {KIND} file: {error}"
+            raise ArtifactError(said, hint=AGAIN) from None
         _check_shapes(path, loaded)
         return loaded
 
@@ -334,6 +335,9 @@ def _at(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[Site, NDArray[Any
 def _check_shapes(path: Path, loaded: Directions) -> None:
     n = len(loaded.labels)
     tables = [*loaded.unit.values(), *loaded.delta.values()]
-    right = all(table.ndim == 2 and len(table) == n for table in tables)
+    right = all(t.ndim == 2 and len(t) == n and t.dtype.kind == "f" for t in tables)
+    right &= all(isinstance(name, str) for name in (*loaded.labels, loaded.method, loaded.position))
     if not right or loaded.norms.keys() != loaded.unit.keys():
-        raise ArtifactError(f"{path} is damaged: its arrays do not fit its {n} labels")
+        raise ArtifactError(f"{path} is damaged: its arrays do not fit its {n} labels", hint=AGAIN)
+    if not all(np.isfinite(table).all() for table in tables):
+        raise NumericalError(f"{path} holds values that are not finite", hint=AGAIN)

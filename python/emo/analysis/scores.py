@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo.artifacts import Artifact, read_artifact, write_artifact, write_bytes
-from emo.errors import ArtifactError, UsageError, did_you_mean
+from emo.errors import AGAIN, ArtifactError, UsageError, did_you_mean
 
 KIND = "scores"
 INTERVAL = "95 % interval of the mean, Student's t with n - 1 degrees of freedom"
@@ -169,9 +169,12 @@ class Scores:
                 for kind, layers in artifact.meta["layers"].items()
             }
             labels = tuple(artifact.meta["labels"])
-            return cls(labels, artifact.meta["position"], units, artifact.provenance)
-        except (KeyError, TypeError) as error:
-            raise ArtifactError(f"{path} is not a readable {KIND} file: {error}") from None
+            for table in units.values():
+                _check_table(table, len(labels))
+            return cls(labels, str(artifact.meta["position"]), units, artifact.provenance)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            said = f"{path} is not a readable {KIND} file: {error}"
+            raise ArtifactError(said, hint=AGAIN) from None
 
     def _artifact(self) -> Artifact:
         arrays: dict[str, NDArray[Any]] = {}
@@ -261,6 +264,13 @@ def check_name(path: Path) -> None:
             f"{path} is named like a table",
             hint=f"write {path.with_suffix('.safetensors')}; the tables are made beside it",
         )
+
+
+def _check_table(table: UnitScores, n_labels: int) -> None:
+    shape = (n_labels, len(table.layers), *table.mean.shape[2:])
+    right = all(getattr(table, name).shape == shape for name in _TABLES)
+    if not right or len(shape) != 3 or table.n.shape != (n_labels,):
+        raise ValueError(f"the arrays of the {table.kind}s do not fit its labels and layers")
 
 
 def _cell(text: str) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emo.artifacts import write_bytes
-from emo.errors import ArtifactError, ResourceError, SettingsError
+from emo.errors import ArtifactError, DataError, ResourceError, SettingsError
+
+Row = TypeVar("Row")
 
 
 class PartFile:
@@ -46,6 +48,7 @@ class PartFile:
         self.path = Path(f"{output}.part")
         self.rows: dict[str, dict[str, Any]] = {}
         self._settings = json.loads(json.dumps(settings))
+        self._delete = f"delete {self.path} to begin anew"
         self._begun = False
         lines = self._whole_lines()
         if len(lines) < 2:
@@ -55,6 +58,24 @@ class PartFile:
         for number, line in enumerate(lines[1:], 2):
             row = self._parse(line, number)
             self.rows[row["id"]] = row
+
+    def read(self, make: Callable[[dict[str, Any], str], Row]) -> dict[str, Row]:
+        """Rows of an earlier run as `make` reads them, by id.
+
+        Parameters
+        ----------
+        make : callable (row, where)
+            Raises DataError for a row that cannot be used.
+
+        Raises
+        ------
+        ArtifactError
+            When a row cannot be used.
+        """
+        try:
+            return {name: make(row, f"{self.path}, id {name}") for name, row in self.rows.items()}
+        except DataError as error:
+            raise ArtifactError(str(error), hint=self._delete) from None
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add finished rows; they are on the disk when this returns.
@@ -73,7 +94,7 @@ class PartFile:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _trouble("write", self.path, error) from None
+            raise ResourceError.of("write", self.path, error) from None
 
     def remove(self) -> None:
         """Delete the file, when the output is whole."""
@@ -90,7 +111,7 @@ class PartFile:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise _trouble("read", self.path, error) from None
+            raise ResourceError.of("read", self.path, error) from None
         return data[:kept].split(b"\n")[:-1]
 
     def _parse(self, line: bytes, number: int) -> dict[str, Any]:
@@ -98,10 +119,9 @@ class PartFile:
             row = json.loads(line)
         except ValueError:
             row = None
-        if not isinstance(row, dict) or not ("settings" in row if number == 1 else "id" in row):
-            raise ArtifactError(
-                f"{self.path}, line {number} is damaged", hint=f"delete {self.path} to begin anew"
-            )
+        kinds: dict[str, type] = {"settings": dict} if number == 1 else {"id": str}
+        if not isinstance(row, dict) or not all(isinstance(row.get(n), kinds[n]) for n in kinds):
+            raise ArtifactError(f"{self.path}, line {number} is damaged", hint=self._delete)
         return row
 
     def _compare(self, found: Any) -> None:
@@ -122,7 +142,3 @@ class PartFile:
 
 def _line(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _trouble(verb: str, path: Path, error: OSError) -> ResourceError:
-    return ResourceError(f"cannot {verb} {path}: {os.strerror(error.errno or 0)}")

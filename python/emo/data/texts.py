@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def read_texts(path: Path) -> list[Text]:
     DataError
         When the file is missing, empty, or a row lacks a field; the message names the line.
     """
-    texts = [_text(row, f"{path}, line {number}") for number, row in read_jsonl(path)]
+    texts = [text_from_row(row, f"{path}, line {number}") for number, row in read_jsonl(path)]
     if not texts:
         raise DataError(f"{path} holds no texts", hint=_TEXTS)
     _unique((text.id for text in texts), path)
@@ -144,27 +144,42 @@ def read_verdicts(path: Path) -> list[Verdict]:
         When the file is missing, or a row lacks a field or holds both or neither of `label`
         and `unlabelled`; the message names the line.
     """
-    verdicts = []
-    for number, row in read_jsonl(path):
-        where = f"{path}, line {number}"
-        names = ("id", "sample", "method", "judge", "emotion", "label", "unlabelled")
-        _need_texts(row, names, 4, where, _VERDICTS)
-        score = row.get("score")
-        if not (score is None or (type(score) in (int, float) and math.isfinite(score))):
-            raise DataError(f"{where}: 'score' must be a number or null", hint=_VERDICTS)
-        if (row.get("label") is None) == (row.get("unlabelled") is None):
-            raise DataError(
-                f"{where}: exactly one of 'label' and 'unlabelled' is needed", hint=_VERDICTS
-            )
-        fields: dict[str, Any] = {name: row.get(name) for name in Verdict.__dataclass_fields__}
-        verdicts.append(Verdict(**fields))
+    verdicts = [verdict_from_row(row, f"{path}, line {number}") for number, row in read_jsonl(path)]
     if not verdicts:
         raise DataError(f"{path} holds no verdicts", hint=_VERDICTS)
     _unique((verdict.id for verdict in verdicts), path)
     return verdicts
 
 
-def _text(row: dict[str, Any], where: str) -> Text:
+def verdict_from_row(row: Mapping[str, Any], where: str) -> Verdict:
+    """Read a verdict from a JSON object; `where` names it in errors.
+
+    Raises
+    ------
+    DataError
+        When a field is missing or of another type.
+    """
+    names = ("id", "sample", "method", "judge", "emotion", "label", "unlabelled")
+    _need_texts(row, names, 4, where, _VERDICTS)
+    score = row.get("score")
+    if not (score is None or (type(score) in (int, float) and math.isfinite(score))):
+        raise DataError(f"{where}: 'score' must be a number or null", hint=_VERDICTS)
+    if (row.get("label") is None) == (row.get("unlabelled") is None):
+        raise DataError(
+            f"{where}: exactly one of 'label' and 'unlabelled' is needed", hint=_VERDICTS
+        )
+    fields: dict[str, Any] = {name: row.get(name) for name in Verdict.__dataclass_fields__}
+    return Verdict(**fields)
+
+
+def text_from_row(row: Mapping[str, Any], where: str) -> Text:
+    """Read a text from a JSON object; `where` names it in errors.
+
+    Raises
+    ------
+    DataError
+        When a field is missing or of another type.
+    """
     names = ("id", "sample", "method", "reply", "emotion", "prompt_sha")
     _need_texts(row, names, 4, where, _TEXTS)
     n_tokens = row.get("n_tokens", 0)
@@ -184,7 +199,7 @@ def _text(row: dict[str, Any], where: str) -> Text:
 
 
 def _need_texts(
-    row: dict[str, Any], names: tuple[str, ...], n_needed: int, where: str, hint: str
+    row: Mapping[str, Any], names: tuple[str, ...], n_needed: int, where: str, hint: str
 ) -> None:
     """Demand that all `names` are texts, and that the first `n_needed` are there."""
     for name in names[:n_needed]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from emo.data.partial import PartFile
 from emo.data.prompts import PromptBuilder
 from emo.data.samples import Sample, samples_hash
-from emo.data.texts import Text, write_texts
+from emo.data.texts import Text, text_from_row, write_texts
+from emo.errors import DataError
 from emo.experiments.elicit import MAX_NEW_TOKENS, Progress, Push, elicit
 from emo.model import LanguageModel
 
@@ -58,7 +60,7 @@ def elicit_to_file(
         push=push,
         max_new_tokens=max_new_tokens,
         batch_size=batch_size,
-        existing=restored(part.rows.values(), samples),
+        existing=part.read(_reader(samples)),
         on_rows=lambda rows: part.append(row.to_row() for row in rows),
         progress=progress,
     )
@@ -67,11 +69,14 @@ def elicit_to_file(
     return texts
 
 
-def restored(rows: Iterable[Mapping[str, Any]], samples: Sequence[Sample]) -> dict[str, Text]:
-    """Texts by id from rows that were made from these samples."""
+def _reader(samples: Sequence[Sample]) -> Callable[[Mapping[str, Any], str], Text]:
+    """Return a reader of rows that were made from these samples."""
     sources = {sample.id: sample for sample in samples}
-    names = ("id", "emotion", "method", "reply", "prompt_sha", "n_tokens", "stopped")
-    return {
-        row["id"]: Text(source=sources[row["sample"]], **{name: row[name] for name in names})
-        for row in rows
-    }
+
+    def read(row: Mapping[str, Any], where: str) -> Text:
+        text = text_from_row(row, where)
+        if text.sample not in sources:
+            raise DataError(f"{where}: there is no sample {text.sample!r}")
+        return replace(text, source=sources[text.sample])
+
+    return read

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from emo.artifacts import read_json, write_bytes, write_json
 from emo.data.texts import Text, Verdict
-from emo.errors import ArtifactError
+from emo.errors import AGAIN, ArtifactError, ResourceError
 from emo.judge.ngrams import Vocabulary, vectors, words
 from emo.judge.protocol import Progress, labelled, unlabelled, without_judging
 
@@ -155,7 +155,9 @@ class LinearJudge:
         path = Path(folder) / RECORD
         record = read_json(path, "judge")
         if not isinstance(record, dict) or record.get("kind") != KIND:
-            raise ArtifactError(f"{path} was not written by emo judge train")
+            raise ArtifactError(
+                f"{path} was not written by emo judge train", hint="give a folder that was"
+            )
         if not isinstance(record.get("format"), int) or record["format"] > FORMAT:
             raise ArtifactError(
                 f"{path} has format {record.get('format')}, this version reads up to {FORMAT}",
@@ -164,8 +166,9 @@ class LinearJudge:
         arrays = _read_arrays(Path(folder) / ARRAYS, str(record.get("sha256")))
         try:
             judge = _assemble(record, arrays)
-        except (KeyError, ValueError) as error:
-            raise ArtifactError(f"{folder} is not a complete judge: {error!r}") from None
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            said = f"{folder} is not a complete judge: {error!r}"
+            raise ArtifactError(said, hint=AGAIN) from None
         return judge
 
 
@@ -173,16 +176,18 @@ def _read_arrays(path: Path, sha: str) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
+    if not path.is_file():
+        raise ArtifactError(f"no such file: {path}", hint="it belongs to the judge")
     try:
         raw = path.read_bytes()
-    except OSError:
-        raise ArtifactError(f"no such file: {path}", hint="it belongs to the judge") from None
+    except OSError as error:
+        raise ResourceError.of("read", path, error) from None
     if hashlib.sha256(raw).hexdigest() != sha:
-        raise ArtifactError(f"{path} is not the file that {RECORD} was written with")
+        raise ArtifactError(f"{path} is not the file that {RECORD} was written with", hint=AGAIN)
     try:
         return dict(load(raw))
     except SafetensorError as error:
-        raise ArtifactError(f"{path} is not a safetensors file: {error}") from None
+        raise ArtifactError(f"{path} is not a safetensors file: {error}", hint=AGAIN) from None
 
 
 def _assemble(record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> LinearJudge:
@@ -198,7 +203,16 @@ def _assemble(record: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Linear
         if vocabulary.idf.shape != (len(vocabulary.grams),):
             raise ValueError(f"the {vocabulary.block} block has another number of weights")
     head = ("kind", "format", "classes", "blocks", "sha256")
-    if not isinstance(record["reliability"], dict):
-        raise ValueError("the reliability is no object")
+    if not all(isinstance(name, str) for name in classes):
+        raise ValueError("a class is no text")
+    _check_reliability(record["reliability"])
     rest = {name: value for name, value in record.items() if name not in head}
     return LinearJudge(classes, tuple(vocabularies), coefficients, arrays["intercepts"], rest)
+
+
+def _check_reliability(reliability: Any) -> None:
+    if not isinstance(reliability, dict):
+        raise ValueError("the reliability is no object")
+    for name in ("macro_f1", "accuracy", "n") if reliability else ():
+        if not isinstance(reliability.get(name), (int, float)):
+            raise ValueError(f"the reliability lacks {name!r}")

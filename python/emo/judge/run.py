@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from emo.data.partial import PartFile
-from emo.data.texts import Text, Verdict
+from emo.data.texts import Text, Verdict, verdict_from_row
 from emo.judge.protocol import Judge, Progress
 
 _BLOCK = 256
@@ -34,8 +34,7 @@ def judge_texts(
     ResourceError
         When the judge's endpoint or the disk fails.
     """
-    known = {} if part is None else part.rows
-    verdicts = {id_: Verdict(**row) for id_, row in known.items()}
+    verdicts = {} if part is None else part.read(verdict_from_row)
     waiting = [text for text in texts if text.id not in verdicts]
     for start in range(0, len(waiting), _BLOCK):
         done = len(texts) - len(waiting) + start

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from emo.artifacts import read_json, sha256_file, sha256_text, write_json
-from emo.errors import SettingsError
+from emo.errors import ArtifactError, SettingsError
 
 RECORDS = ".stages"
+_NEW = "choose another folder with -o"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
         write_json(path, wanted)
         return
     found = read_json(path, "run configuration")
+    if not isinstance(found, dict):
+        raise ArtifactError(f"{path} is not the configuration of a run", hint=_NEW)
     names = sorted(found.keys() | wanted.keys())
     changes = [
         f"{name} was {json.dumps(found.get(name))}, now {json.dumps(wanted.get(name))}"
@@ -58,7 +61,7 @@ def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
     if changes:
         raise SettingsError(
             f"{folder} was begun with other settings: {'; '.join(changes)}",
-            hint="choose another folder with -o, or give the settings it was begun with",
+            hint=f"{_NEW}, or give the settings it was begun with",
         )
 
 
@@ -76,7 +79,7 @@ def run_stages(
     for stage in stages:
         record_path = folder / RECORDS / f"{stage.name}.json"
         inputs = _hashes(folder, stage.reads)
-        record = read_json(record_path, "stage record") if record_path.exists() else None
+        record = _read_record(record_path)
         done = record is not None and _is_done(folder, stage, record, inputs)
         announce(stage.name, done)
         if record is None or not done:
@@ -90,6 +93,17 @@ def run_stages(
             write_json(record_path, record)
         seconds[stage.name] = record["seconds"]
     return seconds
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """Return the record of a stage, None when there is none or it is damaged."""
+    try:
+        record = read_json(path, "stage record")
+    except ArtifactError:
+        return None
+    fields = ("inputs", "outputs", "seconds")
+    whole = isinstance(record, dict) and all(name in record for name in fields)
+    return record if whole and isinstance(record["seconds"], (int, float)) else None
 
 
 def _is_done(

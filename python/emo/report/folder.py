@@ -17,6 +17,7 @@ from emo.report.records import Geometry, Strength
 
 REPORT = "report.html"
 RUN = "run.json"
+_AGAIN = "the same emo run command makes it again"
 PARTS = {
     "data": "data.json",
     "texts": "texts.jsonl",
@@ -136,9 +137,10 @@ def _json(path: Path, what: str, parse: Callable[[Any], _Read]) -> _Read:
     try:
         return parse(value)
     except KeyError as error:
-        raise ArtifactError(f"{path} is not a readable {what}: {error} is missing") from None
+        said = f"{path} is not a readable {what}: {error} is missing"
+        raise ArtifactError(said, hint=_AGAIN) from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{path} is not a readable {what}: {error}") from None
+        raise ArtifactError(f"{path} is not a readable {what}: {error}", hint=_AGAIN) from None
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -150,7 +152,9 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _need_mapping(configuration: Mapping[str, Any], path: Path) -> None:
     for name in ("model", "data", "options"):
         if not isinstance(configuration.get(name, {}), dict):
-            raise ArtifactError(f"{path} is not a readable run configuration: {name} is no object")
+            raise ArtifactError(
+                f"{path} is not a readable run configuration: {name} is no object", hint=_AGAIN
+            )
 
 
 def _record(configuration: Mapping[str, Any], name: str) -> Mapping[str, Any]:

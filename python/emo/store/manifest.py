@@ -32,6 +32,7 @@ ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 MODEL_KEYS = ("name", "weight_sha", "family", "n_layers", "d_model", "n_heads", "d_head", "d_mlp")
 _SHARD_FILE = re.compile(r"shards/\d{5,}\.safetensors")
 _SHOWN_FIELDS = 12
+_RESTORE = "restore it from a copy, or capture again into a new folder"
 
 
 @dataclass(frozen=True)
@@ -265,14 +266,14 @@ def parse_manifest(value: Any, path: Path) -> Manifest:
         When it is foreign, of a newer format, or damaged.
     """
     if not isinstance(value, dict) or value.get("kind") != KIND:
-        raise ArtifactError(f"{path} is not the manifest of a store")
+        raise ArtifactError(f"{path} is not the manifest of a store", hint=_RESTORE)
     if not isinstance(value.get("format"), int) or value["format"] > FORMAT:
         raise ArtifactError(
             f"{path} has format {value.get('format')!r}, this version reads up to {FORMAT}",
             hint="upgrade emo-circuits",
         )
     with _damaged(path):
-        return Manifest(
+        manifest = Manifest(
             fingerprint=_text(value["fingerprint"]),
             fields=dict(value["fields"]),
             model={**value["model"], **{name: value["model"][name] for name in MODEL_KEYS}},
@@ -283,6 +284,28 @@ def parse_manifest(value: Any, path: Path) -> Manifest:
             samples_sha256=_text(value["samples"]["sha256"]),
             shards=tuple(_record(record) for record in value["shards"]),
         )
+        _check_fields(manifest)
+        return manifest
+
+
+def _check_fields(manifest: Manifest) -> None:
+    """Compare what a manifest says twice: in itself, and in the fields of its fingerprint."""
+    if fingerprint_of(manifest.fields) != manifest.fingerprint:
+        raise ValueError("its fields do not give its fingerprint")
+    positions = manifest.positions
+    described = {
+        "sites": [f"{site}:{width}" for site, width in sorted(manifest.sites.items())],
+        "dtype": manifest.dtype,
+        "positions": list(positions),
+        "samples": manifest.samples_sha256,
+        "shards": [[shard.rows.get(name, 0) for name in positions] for shard in manifest.shards],
+    }
+    for field, value in described.items():
+        if manifest.fields.get(field) != value:
+            raise ValueError(f"its {field} differ from its fields")
+    for name in MODEL_KEYS:
+        check = _count if name.startswith(("n_", "d_")) else _text
+        check(manifest.model[name])
 
 
 def tensor_names(record: ShardRecord, sites: Mapping[Site, int]) -> dict[str, tuple[int, int]]:
@@ -310,7 +333,7 @@ def _damaged(path: Path) -> Iterator[None]:
     ) as error:
         raise ArtifactError(
             f"{path} is damaged: {type(error).__name__}: {error}",
-            hint="restore it from a copy, or capture again into a new folder",
+            hint=_RESTORE,
         ) from None
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo import _core
-from emo.errors import ArtifactError, UsageError, did_you_mean
+from emo.errors import ArtifactError, ResourceError, UsageError, did_you_mean
 from emo.sites import Site, tensor_name
 from emo.store.manifest import (
     MANIFEST,
@@ -24,7 +24,10 @@ from emo.store.manifest import (
     Manifest,
     ShardRecord,
     read_manifest,
+    tensor_names,
 )
+
+_RESTORE = "restore it from a copy, or capture again"
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,10 @@ class Store:
         """
         path = Path(path)
         if not path.is_dir():
-            raise ArtifactError(f"no such store: {path}", hint="emo capture makes one")
+            there = f"{path} is no folder" if path.exists() else f"no such store: {path}"
+            raise ArtifactError(there, hint="emo capture makes a store")
         if not (path / MANIFEST).is_file():
-            begun = (path / SHARDS / PLAN).is_file()
+            begun = (path / SHARDS / PLAN).is_file() and not (path / MANIFEST).exists()
             raise ArtifactError(
                 f"{path} is not a finished store" if begun else f"{path} is not a store",
                 hint="run the same capture command again to finish it"
@@ -101,14 +105,14 @@ class Store:
             When the file is missing, or is not the one that was written with the store.
         """
         path = self.path / SAMPLES
+        if not path.is_file():
+            raise ArtifactError(f"{self.path} lacks {SAMPLES}", hint=_RESTORE)
         try:
             raw = path.read_bytes()
-        except OSError:
-            raise ArtifactError(f"{self.path} lacks {SAMPLES}") from None
+        except OSError as error:
+            raise ResourceError.of("read", path, error) from None
         if hashlib.sha256(raw).hexdigest() != self.record.samples_sha256:
-            raise ArtifactError(
-                f"{path} was changed after the capture", hint="restore it, or capture again"
-            )
+            raise ArtifactError(f"{path} was changed after the capture", hint=_RESTORE)
         return [json.loads(line) for line in raw.splitlines()]
 
     def site(self, name: Site | str) -> Site:
@@ -226,17 +230,41 @@ class Store:
 
     def _chunks(self, shard: ShardRecord, name: str) -> list[str]:
         if name not in shard.chunks:
-            raise ArtifactError(f"{self.path / MANIFEST} has no hashes of {name} in {shard.file}")
+            raise ArtifactError(
+                f"{self.path / MANIFEST} has no hashes of {name} in {shard.file}", hint=_RESTORE
+            )
         return list(shard.chunks[name])
+
+    def check_header(self, shard: ShardRecord) -> None:
+        """Compare names, shapes and number formats in a shard's header with the manifest.
+
+        Raises
+        ------
+        ArtifactError
+            Naming the first tensor that differs.
+        """
+        path = self.path / shard.file
+        expected, found = tensor_names(shard, self.record.sites), {}
+        for name, dtype, shape, _, _ in _core.inspect_shard(str(path)):
+            found[name] = tuple(shape)
+            planned = "I64" if name.startswith("rows@") else self.record.dtype
+            if dtype != planned:
+                said = f"{path} is damaged: {name} is {dtype}, but {planned} was written"
+                raise ArtifactError(said, hint=_RESTORE)
+        if found != expected:
+            odd = sorted(found.items() ^ expected.items())[0][0]
+            said = f"{path} is damaged: {odd} is missing, unplanned or of another shape"
+            raise ArtifactError(said, hint=_RESTORE)
 
     def _index(self, shard: ShardRecord, position: str) -> NDArray[np.int64]:
         path = self.path / shard.file
+        self.check_header(shard)
         index = read_index(path, position)
         right = hashlib.sha256(index.tobytes()).hexdigest() == shard.index_sha256.get(position)
         if not right or index.shape != (shard.rows[position], 2):
             raise ArtifactError(
                 f"{path} is damaged: rows@{position} differs from what was written",
-                hint="restore the shard from a copy, or capture again",
+                hint=_RESTORE,
             )
         return index
 
@@ -261,12 +289,9 @@ def read_index(path: Path, position: str) -> NDArray[np.int64]:
 
 
 def _check_size(path: Path, shard: ShardRecord) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError:
-        raise ArtifactError(
-            f"{path} is missing", hint="restore it from a copy, or capture again"
-        ) from None
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing", hint=_RESTORE)
+    size = path.stat().st_size
     if size != shard.bytes:
         raise ArtifactError(
             f"{path} has {size} bytes, but {shard.bytes} were written",
