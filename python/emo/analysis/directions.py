@@ -69,6 +69,13 @@ class Directions:
     accepted: NDArray[np.bool_]
     provenance: Mapping[str, Any]
 
+    @property
+    def made_for(self) -> str | None:
+        """Hash of the weights of the model that they were made for; None when not recorded."""
+        model = self.provenance.get("model")
+        found = model.get("weight_sha") if isinstance(model, Mapping) else None
+        return found if isinstance(found, str) else None
+
     def save(self, path: Path) -> None:
         """Write the directions as one safetensors file, atomically.
 

@@ -123,8 +123,8 @@ def _check_one_model(store: Store, directions: Directions, checkpoint: Checkpoin
             hint="directions of this model can be computed and steered with",
         )
     recorded = store.model["weight_sha"]
-    made_for = directions.provenance.get("model", {}).get("weight_sha", recorded)
-    if made_for != recorded:
+    made_for = directions.made_for
+    if made_for not in (None, recorded):
         raise SettingsError(
             f"the directions come from another model: their weights hash to {made_for}, those "
             f"of {store.path} to {recorded}",

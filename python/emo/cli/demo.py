@@ -30,12 +30,10 @@ def demo(seed: int, device: str, as_json: bool, quiet: bool, output: Path) -> No
     from emo.cli.outputs import check_folder
     from emo.cli.talk import TerminalTalk, print_summary
     from emo.data.bundle import bundled
-    from emo.errors import import_extra
     from emo.pipeline.settings import RunSettings
 
     check_folder(output)
-    import_extra("torch", "model")
-    import_extra("transformers", "model")
+    options.need_model()
     from emo.model.load import load_model
     from emo.pipeline.run import run
 

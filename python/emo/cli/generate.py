@@ -11,7 +11,7 @@ import click
 
 from emo.cli import options
 from emo.cli.outputs import output_file
-from emo.errors import UsageError, import_extra
+from emo.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from emo.analysis.directions import Directions
@@ -151,7 +151,7 @@ def generate(
         random_control,
     )  # fmt: skip
     wish.check()
-    import_extra("torch", "model")
+    options.need_model()
     from emo.analysis.directions import Directions
     from emo.data.prompts import PromptBuilder
     from emo.data.samples import read_samples
@@ -164,6 +164,12 @@ def generate(
     loaded = load_model(
         model, revision=revision, device=device, trust_remote_code=trust_remote_code
     )
+    if vectors is not None and vectors.made_for not in (None, loaded.weight_sha):
+        raise SettingsError(
+            f"{directions} was made for another model: its weights hash to {vectors.made_for}, "
+            f"those of {model} to {loaded.weight_sha}",
+            hint="capture with this model and compute its directions",
+        )
     with options.progress("generate", quiet=quiet) as report:
         texts = elicit_to_file(
             output,

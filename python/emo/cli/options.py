@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from emo.errors import UsageError, did_you_mean
+from emo.errors import UsageError, did_you_mean, import_extra
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Report = Callable[[int, int], None]
@@ -79,6 +79,18 @@ def parse_emotions(names: str) -> tuple[str, ...]:
             f"--emotions names one twice: {names}", hint="name each emotion once in --emotions"
         )
     return chosen
+
+
+def need_model() -> None:
+    """Import what runs models, or name the extra that brings it.
+
+    Raises
+    ------
+    MissingExtraError
+        When it is not installed.
+    """
+    import_extra("torch", "model")
+    import_extra("transformers", "model")
 
 
 def print_json(value: Any) -> None:

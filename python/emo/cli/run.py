@@ -19,6 +19,7 @@ from emo.cli.outputs import output_folder
 @click.option("--emotions", default="all", help="Target emotions: all, or a,b.")
 @click.option("--smoke", is_flag=True, help="A small pass, to see that everything works.")
 @click.option("--limit", type=click.IntRange(min=2), help="Only the first N scenarios of a set.")
+@options.batch_size
 @options.seed
 @options.revision
 @options.device
@@ -34,6 +35,7 @@ def run(
     emotions: str,
     smoke: bool,
     limit: int | None,
+    batch_size: int | None,
     seed: int,
     revision: str | None,
     device: str,
