@@ -62,6 +62,7 @@ def capture(
 
     A killed run goes on with the same command and ends with the same bytes.
     """
+    options.need_model()
     from emo.data.prompts import PromptBuilder
     from emo.experiments.capture import CaptureSettings, positions_of
     from emo.experiments.capture import capture as run

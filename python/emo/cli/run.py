@@ -49,6 +49,7 @@ def run(
     Directions and strengths come from the discovery data, figures from the test data. A killed
     run goes on with the same command.
     """
+    options.need_model()
     from emo.cli.talk import TerminalTalk, print_summary
     from emo.model.load import load_model
     from emo.pipeline.run import run as run_all
