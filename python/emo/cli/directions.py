@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -32,6 +33,7 @@ from emo.store import Store
 @click.option("--position", default="last", show_default=True, help="Token position of the rows.")
 @click.option("--sites", help="Parts or sites, such as resid_post,L3.mlp_act (default: all).")
 @options.threads
+@options.as_json
 @options.quiet
 @output_file
 def directions(
@@ -42,6 +44,7 @@ def directions(
     position: str,
     sites: str | None,
     threads: int,
+    as_json: bool,
     quiet: bool,
     output: Path,
 ) -> None:
@@ -59,7 +62,10 @@ def directions(
             progress=report,
         )
     found.save(output)
-    Console(highlight=False).print(_table(found))
+    if as_json:
+        options.print_json(_json(found))
+    else:
+        Console(highlight=False).print(_table(found))
     options.console(quiet=quiet).print(f"wrote {output}")
 
 
@@ -77,6 +83,18 @@ def _chosen(store: Store, text: str) -> list[Site]:
             raise UsageError(f"{store.path} holds no {part}", hint=did_you_mean(part, parts))
         chosen |= captured
     return sorted(chosen)
+
+
+def _json(found: Directions) -> dict[str, Any]:
+    norms = {str(site): [float(x) for x in values] for site, values in found.norms.items()}
+    return {
+        "labels": list(found.labels),
+        "method": found.method,
+        "position": found.position,
+        "rows": dict(found.counts),
+        "groups": dict(found.groups),
+        "norms": norms,
+    }
 
 
 def _table(found: Directions) -> Table:

@@ -171,6 +171,7 @@ class _Run:
                 builder=self.builder,
                 push=push,
                 max_new_tokens=self.settings.max_new_tokens,
+                batch_size=self.settings.batch_size,
                 progress=report,
             )
 
@@ -226,6 +227,7 @@ class _Run:
                     alphas=settings.alphas,
                     relative="norm",
                     max_new_tokens=settings.max_new_tokens,
+                    batch_size=settings.batch_size,
                 ),
                 held_out={scenario_of(sample) for sample in self.test},
                 progress=report,

@@ -40,6 +40,8 @@ class RunSettings:
         Longest reply.
     dtype : str
         Number format of the captured activations.
+    batch_size : int or None
+        Rows of a batch of generation.
     """
 
     emotions: tuple[str, ...] = DEFAULT_EMOTIONS
@@ -52,6 +54,7 @@ class RunSettings:
     depths: tuple[str, ...] = ("0.1-0.4", "0.3-0.6", "0.5-0.8", "0.2-0.8")
     max_new_tokens: int = 60
     dtype: str = "bf16"
+    batch_size: int | None = None
 
 
 SMOKE = RunSettings(
