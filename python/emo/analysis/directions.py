@@ -303,7 +303,8 @@ def _need_rows(store: Store, rows: RowLabels, method: str, reference: _Reference
     if not counts or empty or not n_neutral:
         raise NumericalError(
             f"{method} needs rows of every emotion and neutral rows; accepted in {store.path}: "
-            f"{_listed({**counts, NEUTRAL: n_neutral})}"
+            f"{_listed({**counts, NEUTRAL: n_neutral})}",
+            hint="capture neutral texts too, or use --method within-group",
         )
     return {**counts, NEUTRAL: n_neutral}
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from emo.errors import ModelError
+from emo.errors import ModelError, NumericalError
 from emo.model.batch import pad_batch
 from emo.model.hooks import record
 from emo.model.language_model import LanguageModel
@@ -40,6 +40,8 @@ def verify_family(model: LanguageModel) -> None:
     ------
     ModelError
         Naming the first identity that fails and its layer.
+    NumericalError
+        When the model computes values that are not finite.
     """
     batch = pad_batch([_tokens(model)], device=model.device)
     sites = [Site(layer, part) for layer in range(model.n_layers) for part in PARTS]
@@ -52,6 +54,11 @@ def verify_family(model: LanguageModel) -> None:
         missing = [str(site) for site in sites if site not in seen]
         if missing:
             raise _refusal(model, f"{missing[0]} is read in every forward pass", "")
+        if not bool(torch.isfinite(seen[Site(model.n_layers - 1, "resid_post")]).all()):
+            raise NumericalError(
+                f"{model.name} computes values that are not finite",
+                hint="is it damaged? Where it overflows in float16, --device cpu takes float32",
+            )
         for layer in range(model.n_layers):
             for identity, holds in _identities(model, layer, seen, outputs):
                 if not holds:
