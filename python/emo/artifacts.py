@@ -94,8 +94,6 @@ def read_artifact(path: Path, kind: str) -> Artifact:
             record = json.loads((handle.metadata() or {}).get(_KEY, "null"))
             _check_record(path, record, kind)
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
-    except PermissionError as error:
-        raise ResourceError.of("read", path, error) from None
     except (SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
         raise _unreadable(path, kind, error) from None
     return Artifact(kind, arrays, record["meta"], record["provenance"])
@@ -123,6 +121,10 @@ def _need_file(path: Path, what: str) -> None:
     if not path.is_file():
         there = f"{path} is no file" if path.exists() else f"no such file: {path}"
         raise ArtifactError(there, hint=f"it should hold {what}")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ResourceError.of("read", path, error) from None
 
 
 def _unreadable(path: Path, what: str, why: object) -> ArtifactError:

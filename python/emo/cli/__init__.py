@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -111,7 +113,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if not ResourceError.covers(error):
             return _bug(error)
-        trouble = ResourceError.of("use", error.filename or "the disk", error)
+        trouble = (
+            _mute_stdout(error)
+            if error.filename is None
+            else ResourceError.of("use", error.filename, error)
+        )
         return _say(str(trouble), trouble.hint, trouble.exit_code)
     except Exception as error:
         return _bug(error)
@@ -122,9 +128,16 @@ def _flush_stdout() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        trouble = _mute_stdout(error)
         if error.errno != errno.EPIPE:
-            raise ResourceError.of("write", "the output", error) from None
+            raise trouble from None
+
+
+def _mute_stdout(error: OSError) -> ResourceError:
+    """Drop what stdout did not take, so that leaving does not fail on it again."""
+    with contextlib.suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ResourceError.of("write", "the output", error)
 
 
 def _usage_message(error: click.ClickException) -> str:

@@ -66,12 +66,13 @@ def check_folder(path: Path) -> None:
 
 
 def _check_way(path: Path) -> None:
-    place = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    place = next(parent for parent in path.parents if os.path.lexists(parent))
     if not place.is_dir():
         raise UsageError(
             f"-o {path} cannot be made: {place} is a file", hint="name another place with -o"
         )
-    if not os.access(place, os.W_OK | os.X_OK):
+    effective = os.access in os.supports_effective_ids
+    if not os.access(place, os.W_OK | os.X_OK, effective_ids=effective):
         raise ResourceError.of("write in", place, PermissionError(errno.EACCES, ""))
 
 

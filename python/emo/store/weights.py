@@ -342,7 +342,9 @@ def _header(path: Path) -> dict[str, Any]:
         )
         if needed > path.stat().st_size:
             raise ValueError(f"it is cut off: {needed} bytes are needed")
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except OSError as error:
+        raise ResourceError.of("read", path, error) from None
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         said = f"{path} is not a readable safetensors file: {error}"
         raise ModelError(said, hint=_AGAIN) from None
     return header

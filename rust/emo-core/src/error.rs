@@ -1,5 +1,7 @@
 //! One error type: a kind, a sentence that says what and where, and a hint where one is known.
 
+use std::io::ErrorKind;
+
 /// What went wrong, by who can mend it; the kinds match the Python classes of `emo.errors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -75,7 +77,12 @@ impl Error {
     /// An operation of the system on `path` that failed.
     #[must_use]
     pub fn io(action: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::resource(format!("cannot {action} {}: {error}", path.display()))
+        let hint = match error.kind() {
+            ErrorKind::StorageFull => "free some space, or choose another disk",
+            ErrorKind::PermissionDenied => "change its permissions, or choose another place",
+            _ => "check the path, the disk and its permissions",
+        };
+        Self::resource(format!("cannot {action} {}: {error}", path.display())).hint(hint)
     }
 
     /// The same error with advice on how to mend it.
