@@ -3,7 +3,8 @@
 mod common;
 
 use std::fs::OpenOptions;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,28 +15,64 @@ use emo_core::kernels::moments::{Moments, moments};
 use emo_core::kernels::simd::Tier;
 use emo_core::scan::{Control, Io, Rows, pool};
 
-fn scan(rows: &Rows) -> Result<Moments, Error> {
-    let labels = vec![0; rows.n_rows()];
-    with(2, Tier::current().unwrap(), |control| moments(rows, &labels, 1, control))
+fn scan(rows: &Rows, n_labels: usize) -> Result<Moments, Error> {
+    let labels: Vec<i32> = (0..rows.n_rows()).map(|row| (row % n_labels) as i32).collect();
+    with(2, Tier::current().unwrap(), |control| moments(rows, &labels, n_labels, control))
+}
+
+const CHUNK: u64 = 8 << 20;
+
+/// Flip a bit of a file where the tensor has byte `at`.
+fn flip(path: &Path, at: u64) {
+    let mut file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(4096 + at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(4096 + at)).unwrap();
+    file.write_all(&[byte[0] ^ 1]).unwrap();
 }
 
 #[test]
-fn a_flipped_bit_names_its_chunk() {
-    let matrix = Matrix::noise(Float::F32, 3000, 1000, 0.0);
-    for io in [Io::Mmap, Io::Pread] {
-        let store = Store::new(&matrix, &[200], 0);
-        scan(&store.rows(io).unwrap()).unwrap();
-        let mut file = OpenOptions::new().write(true).open(&store.paths[1]).unwrap();
-        file.seek(SeekFrom::Start(4096 + (8 << 20) + 17)).unwrap();
-        file.write_all(&[0xff]).unwrap();
-        let error = scan(&store.rows(io).unwrap()).unwrap_err();
-        assert_eq!(error.kind(), Kind::Artifact);
-        let text = error.to_string();
-        assert!(
-            text.contains("1.safetensors") && text.contains("\"x\"") && text.contains("chunk 1"),
-            "{text}"
-        );
+fn a_flipped_bit_names_its_chunk_wherever_it_is() {
+    let matrix = Matrix::noise(Float::F32, 6500, 1000, 0.0);
+    let store = Store::new(&matrix, &[150, 2700], 0);
+    for (shard, rows) in [(0, 150), (1, 2550), (2, 3800)] {
+        let bytes = rows * 4000;
+        let ends = [0, CHUNK - 1, CHUNK, CHUNK + 4, bytes - 1];
+        for at in ends.into_iter().filter(|at| *at < bytes) {
+            flip(&store.paths[shard], at);
+            for io in [Io::Mmap, Io::Pread] {
+                for labels in [1, 3] {
+                    let error = scan(&store.rows(io).unwrap(), labels).unwrap_err();
+                    assert_eq!(error.kind(), Kind::Artifact);
+                    let text = error.to_string();
+                    let place = format!(
+                        "{shard}.safetensors: tensor \"x\" is damaged in chunk {}:",
+                        at / CHUNK
+                    );
+                    assert!(text.contains(&place), "{text} at {at} of shard {shard}");
+                }
+            }
+            flip(&store.paths[shard], at);
+        }
     }
+    for io in [Io::Mmap, Io::Pread, Io::Auto] {
+        scan(&store.rows(io).unwrap(), 3).unwrap();
+    }
+}
+
+#[test]
+fn damage_is_blamed_before_a_value_is() {
+    let store = Store::new(&Matrix::noise(Float::F32, 3000, 1000, 1.0), &[], 0);
+    for at in [4 * 1000 * 2900 + 2, 4 * 1000 * 2900 + 3] {
+        let mut file = OpenOptions::new().write(true).open(&store.paths[0]).unwrap();
+        file.seek(SeekFrom::Start(4096 + at)).unwrap();
+        file.write_all(&[0xff]).unwrap();
+    }
+    let error = scan(&store.rows(Io::Auto).unwrap(), 1).unwrap_err();
+    assert!(error.to_string().contains("chunk 1"), "{error}");
+    let unchecked = Rows::open(&store.paths, "x", Io::Auto, None).unwrap();
+    assert_eq!(scan(&unchecked, 1).unwrap_err().kind(), Kind::Numerical);
 }
 
 #[test]
@@ -44,7 +81,7 @@ fn truncation_between_opening_and_reading_is_an_error() {
         let store = Store::new(&Matrix::noise(Float::Bf16, 4000, 300, 0.0), &[1000], 0);
         let rows = Rows::open(&store.paths, "x", io, None).unwrap();
         OpenOptions::new().write(true).open(&store.paths[1]).unwrap().set_len(9000).unwrap();
-        let error = scan(&rows).unwrap_err();
+        let error = scan(&rows, 1).unwrap_err();
         assert_eq!(error.kind(), Kind::Artifact);
         assert!(error.to_string().contains("truncated"), "{error}");
         assert!(
@@ -68,7 +105,7 @@ fn truncation_during_a_scan_is_an_error() {
         });
         let end = Instant::now() + Duration::from_secs(20);
         let error = loop {
-            match scan(&rows) {
+            match scan(&rows, 1) {
                 Err(error) => break error,
                 Ok(_) => assert!(Instant::now() < end, "the truncation was not noticed"),
             }
@@ -84,7 +121,7 @@ fn a_replaced_file_is_an_error() {
     let rows = store.rows(Io::Auto).unwrap();
     let other = Store::new(&matrix, &[], 0);
     std::fs::rename(&other.paths[0], &store.paths[0]).unwrap();
-    assert!(scan(&rows).unwrap_err().to_string().contains("replaced"));
+    assert!(scan(&rows, 1).unwrap_err().to_string().contains("replaced"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::labels::Labels;
 use super::moments::{Moments, Part, check_cells, moments};
 use super::project::{Buffers, Dots};
 use crate::error::Result;
-use crate::scan::{Control, Rows, ordered, tile_rows};
+use crate::scan::{Control, Rows, ordered};
 
 /// Moments of the contributions of every group to every direction, per label.
 ///
@@ -30,26 +30,23 @@ pub fn grouped_contributions(
     let labels = Labels::new(labels, n_labels, rows.n_rows())?;
     let pilot = pilot(&dots, &labels)?;
     let cells = dots.per_row();
-    let step = tile_rows(rows.row_bytes(), n_labels);
     let mut total = Moments::new(n_labels, cells);
     ordered(
-        rows.n_rows().div_ceil(step),
+        &rows.tiling(n_labels),
         control,
         Buffers::default,
         || Part::new(n_labels, cells),
         |buffers, tile, part| {
-            let range = tile * step..((tile + 1) * step).min(rows.n_rows());
             part.clear();
-            dots.each(&range, buffers, |row, dots| {
+            dots.each(tile, buffers, |row, dots| {
                 if let Some(label) = labels.of(row) {
                     part.add(label, dots, &pilot[label * cells..(label + 1) * cells]);
                 }
             })?;
             if part.finish() {
-                Ok(())
-            } else {
-                dots.find_non_finite(range, |row| labels.of(row).is_some())
+                return Ok(());
             }
+            dots.find_non_finite(&tile.rows, |row| labels.of(row).is_some())
         },
         |part| total.merge(part),
     )?;

@@ -1,7 +1,5 @@
 //! Labels of rows: one small integer per row, -1 for a row that is left out.
 
-use std::ops::Range;
-
 use crate::error::{Error, Result};
 
 /// Checked labels.
@@ -47,19 +45,6 @@ impl<'a> Labels<'a> {
     #[must_use]
     pub fn of(&self, row: usize) -> Option<usize> {
         usize::try_from(self.values[row]).ok()
-    }
-
-    /// Rows of `range` sorted by label, in row order within a label: `(label, rows)`, rows counted
-    /// from the start of `range`.
-    #[must_use]
-    pub fn sorted(&self, range: &Range<usize>) -> Vec<(usize, Vec<usize>)> {
-        let mut lists = vec![Vec::new(); self.n_labels];
-        for (index, label) in self.values[range.clone()].iter().enumerate() {
-            if let Ok(label) = usize::try_from(*label) {
-                lists[label].push(index);
-            }
-        }
-        lists.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()).collect()
     }
 
     /// The first `count` rows of each label.

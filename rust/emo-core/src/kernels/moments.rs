@@ -12,14 +12,15 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::labels::Labels;
 use super::simd::columns::{BLOCK, ROWS, Sums};
 use crate::error::{Error, Result};
-use crate::scan::rows::Reader;
-use crate::scan::{Control, Rows, check_cancel, ordered, tile_rows};
+use crate::scan::{Control, Reader, Rows, Tile, check_cancel, ordered};
 
 /// Most values of one result array.
-pub const MAX_CELLS: usize = 1 << 28;
+pub const MAX_CELLS: usize = 1 << 26;
 
 /// Moments of every label and column; arrays are `(n_labels, width)`, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,15 +165,14 @@ pub fn moments(rows: &Rows, labels: &[i32], n_labels: usize, control: &Control) 
     check_cells(n_labels, rows.width())?;
     let labels = Labels::new(labels, n_labels, rows.n_rows())?;
     let pilot = pilot(rows, &labels)?;
-    let scan =
-        Scan { rows, labels, pilot: &pilot, tile: tile_rows(rows.row_bytes(), n_labels), control };
+    let scan = Scan { rows, labels, pilot: &pilot, control };
     let mut total = Moments::new(n_labels, rows.width());
     ordered(
-        rows.n_rows().div_ceil(scan.tile),
+        &rows.tiling(n_labels),
         control,
-        || (Reader::default(), Sums::new(rows.width())),
+        || Worker::new(&scan),
         || Part::new(n_labels, rows.width()),
-        |(reader, sums), tile, part| scan.tile(tile, reader, sums, part),
+        |worker, tile, part| scan.tile(tile, worker, part),
         |part| total.merge(part),
     )?;
     rows.check_unchanged()?;
@@ -187,32 +187,32 @@ pub fn moments(rows: &Rows, labels: &[i32], n_labels: usize, control: &Control) 
 fn pilot(rows: &Rows, labels: &Labels) -> Result<Vec<f32>> {
     let width = rows.width();
     let mut pilot = vec![0.0; labels.n_labels() * width];
-    let mut reader = Reader::default();
-    let mut values = vec![0.0; 9 * width];
-    for (label, first) in labels.first_rows(9).iter().enumerate() {
-        for (row, values) in first.iter().zip(values.chunks_exact_mut(width.max(1))) {
-            rows.dtype().decode(rows.read(*row..row + 1, &mut reader)?[0], values);
+    let first = labels.first_rows(9);
+    let state = || (Reader::default(), vec![0.0; 9 * width]);
+    let of_label = |(reader, values): &mut (Reader, Vec<f32>),
+                    (pilot, first): (&mut [f32], &Vec<usize>)| {
+        for (row, values) in first.iter().zip(values.chunks_exact_mut(width)) {
+            rows.dtype().decode(rows.read(&(*row..row + 1), reader)?[0], values);
             // The scan finds and names what is not finite; the pilot only has to be a number.
             values.iter_mut().filter(|value| !value.is_finite()).for_each(|value| *value = 0.0);
         }
-        let pilot = &mut pilot[label * width..(label + 1) * width];
-        let at = |row: usize, column: usize| values[row * width + column];
-        let median =
-            |row, column| middle(at(row, column), at(row + 1, column), at(row + 2, column));
         for (column, pilot) in pilot.iter_mut().enumerate() {
-            *pilot = match first.len() {
-                0 => 0.0,
-                1 | 2 => at(0, column),
-                3..9 => median(0, column),
-                _ => {
-                    let sum: f64 =
-                        [0, 3, 6].iter().map(|row| f64::from(median(*row, column))).sum();
-                    (sum / 3.0) as f32
-                }
-            };
+            *pilot = centre(first.len(), |row| values[row * width + column]);
         }
-    }
+        Ok(())
+    };
+    pilot.par_chunks_mut(width.max(1)).zip(&first).try_for_each_init(state, of_label)?;
     Ok(pilot)
+}
+
+fn centre(n: usize, at: impl Fn(usize) -> f32) -> f32 {
+    let median = |row| middle(at(row), at(row + 1), at(row + 2));
+    match n {
+        0 => 0.0,
+        1 | 2 => at(0),
+        3..9 => median(0),
+        _ => ((f64::from(median(0)) + f64::from(median(3)) + f64::from(median(6))) / 3.0) as f32,
+    }
 }
 
 fn middle(a: f32, b: f32, c: f32) -> f32 {
@@ -223,85 +223,158 @@ struct Scan<'a> {
     rows: &'a Rows,
     labels: Labels<'a>,
     pilot: &'a [f32],
-    tile: usize,
     control: &'a Control<'a>,
 }
 
-impl Scan<'_> {
-    fn tile(
-        &self,
-        tile: usize,
-        reader: &mut Reader,
-        sums: &mut Sums,
-        part: &mut Part,
-    ) -> Result<()> {
-        let range = tile * self.tile..((tile + 1) * self.tile).min(self.rows.n_rows());
-        self.rows.tile(&range, reader, |reader| self.sum(&range, reader, sums, part))
-    }
+/// What one worker keeps: sums for every label, or for one where they would not fit a cache.
+struct Worker {
+    reader: Reader,
+    sums: Vec<Sums>,
+    /// Whether tiles are taken in panels, with sums for every label.
+    by_panel: bool,
+}
 
-    fn sum(
-        &self,
-        range: &Range<usize>,
-        reader: &mut Reader,
-        sums: &mut Sums,
-        part: &mut Part,
-    ) -> Result<()> {
-        part.count.fill(0);
-        let rows = self.rows.read(range.clone(), reader)?;
-        let sorted = self.labels.sorted(range);
-        let by_label: Vec<(usize, Vec<&[u8]>)> = sorted
-            .into_iter()
-            .map(|(label, list)| (label, list.iter().map(|row| rows[*row]).collect()))
-            .collect();
-        for (index, (label, list)) in by_label.iter().enumerate() {
-            let next = by_label.get(index + 1).map_or(&[][..], |(_, list)| list);
-            self.label(*label, list, next, sums, part)?;
+impl Worker {
+    /// Tiles are taken in panels where that keeps bytes in the cache for a second use, as a whole
+    /// where the labels' sums would push them out.
+    fn new(scan: &Scan) -> Self {
+        let (n_labels, width) = (scan.labels.n_labels(), scan.rows.width());
+        let by_panel = n_labels * width <= MAX_OPEN_CELLS && scan.rows.uses_bytes_twice();
+        Self {
+            reader: Reader::default(),
+            sums: vec![Sums::new(width); if by_panel { n_labels } else { 1 }],
+            by_panel,
         }
-        if part.finish() { Ok(()) } else { self.exact(range.clone(), reader, part) }
     }
+}
 
-    /// Add the rows of one label in groups; `next` are the rows that come after them.
-    fn label(
-        &self,
-        label: usize,
-        list: &[&[u8]],
-        next: &[&[u8]],
-        sums: &mut Sums,
-        part: &mut Part,
-    ) -> Result<()> {
-        let cells = label * part.width..(label + 1) * part.width;
-        let (first, second) = (&mut part.first[cells.clone()], &mut part.second[cells.clone()]);
-        let pilot = &self.pilot[cells.clone()];
-        let groups = list.chunks(ROWS);
-        let ahead = groups.clone().skip(1).chain([&next[..next.len().min(ROWS)]]);
-        let mut flushed = false;
-        for (now, ahead) in groups.zip(ahead) {
-            check_cancel(self.control.cancel)?;
-            sums.add(self.control.tier, self.rows.dtype(), now, ahead, pilot);
-            if sums.filled() == BLOCK {
-                sums.flush(self.control.tier, first, second, !flushed);
-                flushed = true;
+/// Most cells of sums that are kept open beside a panel: 12 bytes each.
+const MAX_OPEN_CELLS: usize = 1 << 16;
+
+/// Rows of one label that are summed together; rows are counted within the tile.
+struct Group {
+    label: usize,
+    rows: [usize; ROWS],
+    n_rows: usize,
+}
+
+impl Group {
+    fn gather<'a>(&self, rows: &[&'a [u8]]) -> [&'a [u8]; ROWS] {
+        let mut out: [&[u8]; ROWS] = [&[]; ROWS];
+        for (slot, row) in out.iter_mut().zip(&self.rows[..self.n_rows]) {
+            *slot = rows[*row];
+        }
+        out
+    }
+}
+
+impl Scan<'_> {
+    fn tile(&self, tile: &Tile, worker: &mut Worker, part: &mut Part) -> Result<()> {
+        let Worker { reader, sums, by_panel } = worker;
+        let panel_rows = if *by_panel { self.rows.panel_rows() } else { usize::MAX };
+        part.count.fill(0);
+        let mut open = vec![Vec::new(); self.labels.n_labels()];
+        self.rows.scan(tile, reader, panel_rows, |panel, rows| {
+            let groups = self.groups(tile, &panel, &mut open);
+            self.panel(&groups, rows, *by_panel, sums, part)
+        })?;
+        for (label, sums) in sums.iter_mut().enumerate().filter(|_| *by_panel) {
+            if part.count[label] > 0 {
+                self.close(label, sums, part);
             }
         }
-        if sums.filled() > 0 {
-            sums.flush(self.control.tier, first, second, !flushed);
+        if part.finish() { Ok(()) } else { self.exact(&tile.rows, reader, part) }
+    }
+
+    /// The groups that are complete at the end of a panel, by label; all of them at the last panel.
+    fn groups(&self, tile: &Tile, panel: &Range<usize>, open: &mut [Vec<usize>]) -> Vec<Group> {
+        for row in panel.clone() {
+            if let Some(label) = self.labels.of(tile.rows.start + row) {
+                open[label].push(row);
+            }
         }
-        sums.take_counts(&mut part.positive[cells.clone()], &mut part.negative[cells]);
-        part.count[label] = list.len() as u64;
+        let last = panel.end == tile.rows.len();
+        let mut groups = Vec::with_capacity(panel.len() / ROWS + 1);
+        for (label, list) in open.iter_mut().enumerate() {
+            let ready = if last { list.len() } else { list.len() / ROWS * ROWS };
+            for now in list[..ready].chunks(ROWS) {
+                let mut rows = [0; ROWS];
+                rows[..now.len()].copy_from_slice(now);
+                groups.push(Group { label, rows, n_rows: now.len() });
+            }
+            list.drain(..ready);
+        }
+        groups
+    }
+
+    /// Add groups in order. Where there are sums for one label only, the groups are all of the tile's,
+    /// and a label is closed when its last group is done.
+    fn panel(
+        &self,
+        groups: &[Group],
+        rows: &[&[u8]],
+        by_panel: bool,
+        sums: &mut [Sums],
+        part: &mut Part,
+    ) -> Result<()> {
+        for (index, group) in groups.iter().enumerate() {
+            check_cancel(self.control.cancel)?;
+            let next = groups.get(index + 1);
+            let ahead = next.map_or([&[][..]; ROWS], |next| next.gather(rows));
+            let sums = &mut sums[if by_panel { group.label } else { 0 }];
+            self.add(group, &group.gather(rows), &ahead, sums, part);
+            if !by_panel && next.is_none_or(|next| next.label != group.label) {
+                self.close(group.label, sums, part);
+            }
+        }
         Ok(())
+    }
+
+    fn add(
+        &self,
+        group: &Group,
+        rows: &[&[u8]; ROWS],
+        ahead: &[&[u8]; ROWS],
+        sums: &mut Sums,
+        part: &mut Part,
+    ) {
+        let cells = group.label * part.width..(group.label + 1) * part.width;
+        let rows = &rows[..group.n_rows];
+        sums.add(self.control.tier, self.rows.dtype(), rows, ahead, &self.pilot[cells]);
+        part.count[group.label] += rows.len() as u64;
+        if sums.filled() == BLOCK {
+            self.flush(group.label, sums, part);
+        }
+    }
+
+    fn flush(&self, label: usize, sums: &mut Sums, part: &mut Part) {
+        let cells = label * part.width..(label + 1) * part.width;
+        let first = part.count[label] == sums.filled() as u64;
+        let (sum, square) = (&mut part.first[cells.clone()], &mut part.second[cells]);
+        sums.flush(self.control.tier, sum, square, first);
+    }
+
+    /// End a label's tile.
+    fn close(&self, label: usize, sums: &mut Sums, part: &mut Part) {
+        if sums.filled() > 0 {
+            self.flush(label, sums, part);
+        }
+        let cells = label * part.width..(label + 1) * part.width;
+        sums.take_counts(&mut part.positive[cells.clone()], &mut part.negative[cells]);
     }
 
     /// Name the non-finite value of a tile, or repeat the tile in double precision where squares
     /// of finite values overflowed in single precision.
-    fn exact(&self, range: Range<usize>, reader: &mut Reader, part: &mut Part) -> Result<()> {
+    fn exact(&self, range: &Range<usize>, reader: &mut Reader, part: &mut Part) -> Result<()> {
+        self.rows.check_now(range)?;
         let width = self.rows.width();
         let mut values = vec![0.0f32; width];
         part.first.fill(0.0);
         part.second.fill(0.0);
-        for row in range {
+        for row in range.clone() {
             let Some(label) = self.labels.of(row) else { continue };
             check_cancel(self.control.cancel)?;
-            self.rows.dtype().decode(self.rows.read(row..row + 1, reader)?[0], &mut values);
+            self.rows.dtype().decode(self.rows.read(&(row..row + 1), reader)?[0], &mut values);
             let cells = label * width..(label + 1) * width;
             let (first, second) = (&mut part.first[cells.clone()], &mut part.second[cells.clone()]);
             let pilot = &self.pilot[cells];
@@ -317,10 +390,4 @@ impl Scan<'_> {
         part.finish();
         Ok(())
     }
-}
-
-/// Cut a range into pieces of `step` rows.
-pub(super) fn panels(range: &Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range.clone().step_by(step).map(move |begin| begin..(begin + step).min(end))
 }

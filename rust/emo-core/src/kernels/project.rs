@@ -5,11 +5,10 @@
 
 use std::ops::Range;
 
-use super::moments::{check_cells, panels};
+use super::moments::check_cells;
 use super::simd::dots::{Packed, widen};
 use crate::error::{Error, Result};
-use crate::scan::rows::Reader;
-use crate::scan::{Control, Rows, check_cancel, ordered, tile_rows};
+use crate::scan::{Control, Reader, Rows, Tile, check_cancel, ordered};
 
 /// Rows widened at a time, so that they stay in the first cache levels.
 const STEP: usize = 32;
@@ -68,18 +67,20 @@ impl<'a> Dots<'a> {
         self.vectors.per_row()
     }
 
-    /// Call `take(row, dots)` for each row of `range` in order, having checked its chunks.
+    /// Call `take(row, dots)` for each row of a tile in order.
     pub(super) fn each(
         &self,
-        range: &Range<usize>,
+        tile: &Tile,
         buffers: &mut Buffers,
-        take: impl FnMut(usize, &[f64]),
+        mut take: impl FnMut(usize, &[f64]),
     ) -> Result<()> {
         let Buffers { reader, wide, dots } = buffers;
-        self.rows.tile(range, reader, |reader| self.each_row(range, reader, wide, dots, take))
+        self.rows.scan(tile, reader, self.rows.panel_rows(), |panel, rows| {
+            self.panel(&rows[panel.clone()], tile.rows.start + panel.start, wide, dots, &mut take)
+        })
     }
 
-    /// The same for one row, without a look at its chunks.
+    /// The same for one row.
     pub(super) fn one(
         &self,
         row: usize,
@@ -87,37 +88,35 @@ impl<'a> Dots<'a> {
         mut take: impl FnMut(&[f64]),
     ) -> Result<()> {
         let Buffers { reader, wide, dots } = buffers;
-        self.each_row(&(row..row + 1), reader, wide, dots, |_, dots| take(dots))
+        let rows = self.rows.read(&(row..row + 1), reader)?;
+        self.panel(&rows, row, wide, dots, &mut |_, dots| take(dots))
     }
 
-    fn each_row(
+    fn panel(
         &self,
-        range: &Range<usize>,
-        reader: &mut Reader,
+        rows: &[&[u8]],
+        first: usize,
         wide: &mut Vec<f64>,
         dots: &mut Vec<f64>,
-        mut take: impl FnMut(usize, &[f64]),
+        take: &mut impl FnMut(usize, &[f64]),
     ) -> Result<()> {
         let (width, per_row) = (self.rows.width(), self.per_row());
-        if per_row == 0 {
-            range.clone().for_each(|row| take(row, &[]));
-            return Ok(());
-        }
         wide.resize(STEP * width, 0.0);
         dots.resize(STEP * per_row, 0.0);
-        for panel in panels(range, self.rows.panel_rows()) {
-            let rows = self.rows.read(panel.clone(), reader)?;
-            for (index, block) in rows.chunks(STEP).enumerate() {
-                check_cancel(self.control.cancel)?;
-                let (wide, dots) =
-                    (&mut wide[..block.len() * width], &mut dots[..block.len() * per_row]);
+        for (index, block) in rows.chunks(STEP).enumerate() {
+            check_cancel(self.control.cancel)?;
+            if per_row > 0 {
+                let wide = &mut wide[..block.len() * width];
                 for (row, out) in block.iter().zip(wide.chunks_exact_mut(width)) {
                     widen(self.control.tier, self.rows.dtype(), row, out);
                 }
-                self.vectors.dots(self.control.tier, wide, dots);
-                for (offset, dots) in dots.chunks_exact(per_row).enumerate() {
-                    take(panel.start + index * STEP + offset, dots);
-                }
+                self.vectors.dots(self.control.tier, wide, &mut dots[..block.len() * per_row]);
+            }
+            for offset in 0..block.len() {
+                take(
+                    first + index * STEP + offset,
+                    &dots[offset * per_row..(offset + 1) * per_row],
+                );
             }
         }
         Ok(())
@@ -126,14 +125,15 @@ impl<'a> Dots<'a> {
     /// Name the first non-finite value among the rows of `range` that `used` picks.
     pub(super) fn find_non_finite(
         &self,
-        range: Range<usize>,
+        range: &Range<usize>,
         used: impl Fn(usize) -> bool,
     ) -> Result<()> {
+        self.rows.check_now(range)?;
         let mut reader = Reader::default();
         let mut values = vec![0.0; self.rows.width()];
-        for row in range.filter(|row| used(*row)) {
+        for row in range.clone().filter(|row| used(*row)) {
             check_cancel(self.control.cancel)?;
-            self.rows.dtype().decode(self.rows.read(row..row + 1, &mut reader)?[0], &mut values);
+            self.rows.dtype().decode(self.rows.read(&(row..row + 1), &mut reader)?[0], &mut values);
             if let Some(column) = values.iter().position(|value| !value.is_finite()) {
                 return Err(self.rows.non_finite(row, column, values[column]));
             }
@@ -166,27 +166,30 @@ pub(super) fn dots_of_rows<T: Copy + Default + Send>(
     control: &Control,
     narrow: impl Fn(f64) -> T + Sync,
 ) -> Result<Vec<T>> {
-    check_cells(k, rows.n_rows())?;
-    let mut out = Vec::with_capacity(rows.n_rows() * k);
+    let size = rows.n_rows().saturating_mul(k);
+    let mut out = Vec::new();
+    out.try_reserve_exact(size).map_err(|_| {
+        Error::resource(format!("no memory for {} rows of {k} products", rows.n_rows()))
+            .hint("use fewer vectors at a time")
+    })?;
     if rows.width() == 0 {
-        return Ok(vec![T::default(); rows.n_rows() * k]);
+        out.resize(size, T::default());
+        return Ok(out);
     }
     let dots = Dots::new(rows, vectors, k, rows.width(), control)?;
-    let step = tile_rows(rows.row_bytes(), 1);
     ordered(
-        rows.n_rows().div_ceil(step),
+        &rows.tiling(1),
         control,
         Buffers::default,
         Vec::new,
         |buffers, tile, part: &mut Vec<T>| {
-            let range = tile * step..((tile + 1) * step).min(rows.n_rows());
             part.clear();
             let mut finite = true;
-            dots.each(&range, buffers, |_, dots| {
+            dots.each(tile, buffers, |_, dots| {
                 finite &= dots.iter().all(|value| value.is_finite());
                 part.extend(dots.iter().map(|value| narrow(*value)));
             })?;
-            if finite { Ok(()) } else { dots.find_non_finite(range, |_| true) }
+            if finite { Ok(()) } else { dots.find_non_finite(&tile.rows, |_| true) }
         },
         |part| out.extend_from_slice(part),
     )?;

@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use super::moments::panels;
 use crate::error::{Error, Result};
-use crate::scan::rows::Reader;
-use crate::scan::{Control, Rows, check_cancel};
+use crate::scan::{Control, Reader, Rows, check_cancel};
 
 /// Rows `range` of one tensor, row by row.
 pub fn read_rows(rows: &Rows, range: Range<usize>, control: &Control) -> Result<Vec<f32>> {
@@ -20,15 +18,15 @@ pub fn read_rows(rows: &Rows, range: Range<usize>, control: &Control) -> Result<
     }
     let width = rows.width();
     let mut out = vec![0.0; range.len() * width];
-    let mut reader = Reader::default();
-    for panel in panels(&range, rows.panel_rows()) {
+    let first = range.start;
+    rows.each_panel(&range, rows.panel_rows(), &mut Reader::default(), |panel, block| {
         check_cancel(control.cancel)?;
-        let begin = (panel.start - range.start) * width;
-        let block = rows.read(panel, &mut reader)?;
+        let begin = (panel.start - first) * width;
         for (row, values) in block.iter().zip(out[begin..].chunks_exact_mut(width.max(1))) {
             rows.dtype().decode(row, values);
         }
-    }
+        Ok(())
+    })?;
     rows.check_unchanged()?;
     Ok(out)
 }

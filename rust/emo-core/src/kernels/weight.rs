@@ -6,12 +6,12 @@
 //! For `[d, m]` the rows are cut into tiles; each column adds its rows in order, one rounding each,
 //! and tiles are added in order.
 
-use super::moments::{check_cells, panels};
+use super::moments::check_cells;
 use super::project::{Dots, dots_of_rows};
+use super::simd::Tier;
 use super::simd::dots::{add_scaled_rows, widen};
 use crate::error::{Error, Result};
-use crate::scan::rows::Reader;
-use crate::scan::{Control, Rows, check_cancel, ordered, tile_rows};
+use crate::scan::{Control, Reader, Rows, check_cancel, ordered};
 
 /// Rows and columns of the block that is widened at a time.
 const STEP: usize = 8;
@@ -49,49 +49,50 @@ pub fn weight_product(
 
 fn columns(rows: &Rows, directions: &[f64], k: usize, control: &Control) -> Result<Vec<f64>> {
     let (d, m) = (rows.n_rows(), rows.width());
-    let tier = control.tier;
-    let step = tile_rows(rows.row_bytes(), 1);
     let mut out = vec![0.0; k * m];
     ordered(
-        d.div_ceil(step),
+        &rows.tiling(1),
         control,
         || (Reader::default(), vec![0.0; STEP * STRIP]),
         || vec![0.0; k * m],
         |(reader, wide), tile, part| {
-            let range = tile * step..((tile + 1) * step).min(d);
             part.fill(0.0);
-            for panel in panels(&range, STEP) {
+            rows.scan(tile, reader, STEP, |panel, block| {
                 check_cancel(control.cancel)?;
-                let block = rows.read(panel.clone(), reader)?;
-                for begin in (0..m).step_by(STRIP) {
-                    let strip = STRIP.min(m - begin);
-                    let bytes = rows.dtype().size();
-                    for (row, wide) in block.iter().zip(wide.chunks_exact_mut(strip)) {
-                        widen(
-                            tier,
-                            rows.dtype(),
-                            &row[begin * bytes..(begin + strip) * bytes],
-                            wide,
-                        );
-                    }
-                    for (index, direction) in directions.chunks_exact(d).enumerate() {
-                        let out = &mut part[index * m + begin..][..strip];
-                        add_scaled_rows(
-                            tier,
-                            &wide[..block.len() * strip],
-                            &direction[panel.clone()],
-                            out,
-                        );
-                    }
-                }
-            }
+                let columns = tile.rows.start + panel.start..tile.rows.start + panel.end;
+                let factors = |index: usize| &directions[index * d..][columns.clone()];
+                add_block(rows, &block[panel], factors, wide, part, control.tier);
+                Ok(())
+            })?;
             if part.iter().all(|value| value.is_finite()) {
                 return Ok(());
             }
-            Dots::new(rows, &[], 0, 1, control)?.find_non_finite(range, |_| true)
+            Dots::new(rows, &[], 0, 1, control)?.find_non_finite(&tile.rows, |_| true)
         },
         |part| out.iter_mut().zip(part).for_each(|(total, part)| *total += part),
     )?;
     rows.check_unchanged()?;
     Ok(out)
+}
+
+/// Add a few rows, scaled by the factors of each direction, strip by strip.
+fn add_block<'a>(
+    rows: &Rows,
+    block: &[&[u8]],
+    factors: impl Fn(usize) -> &'a [f64],
+    wide: &mut [f64],
+    out: &mut [f64],
+    tier: Tier,
+) {
+    let (m, size) = (rows.width(), rows.dtype().size());
+    for begin in (0..m).step_by(STRIP) {
+        let strip = STRIP.min(m - begin);
+        let wide = &mut wide[..block.len() * strip];
+        for (row, wide) in block.iter().zip(wide.chunks_exact_mut(strip)) {
+            widen(tier, rows.dtype(), &row[begin * size..(begin + strip) * size], wide);
+        }
+        for (index, out) in out.chunks_exact_mut(m).enumerate() {
+            add_scaled_rows(tier, wide, factors(index), &mut out[begin..begin + strip]);
+        }
+    }
 }

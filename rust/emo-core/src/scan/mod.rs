@@ -4,17 +4,20 @@
 //! task alone; a tile may straddle shards. Workers take tiles in order, partial results are merged
 //! in tile order. So threads, shard splits and the way of reading never change a bit.
 
+mod check;
 pub mod pool;
 mod probe;
+pub mod reader;
 pub mod rows;
-mod tiles;
+pub mod tiles;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 use crate::kernels::simd::Tier;
+pub use reader::Reader;
 pub use rows::{Io, Rows};
-pub use tiles::ordered;
+pub use tiles::{Tile, Tiling, ordered};
 
 /// How a scan runs: its number of threads, its instructions and the flag that stops it.
 #[derive(Clone, Copy, Debug)]

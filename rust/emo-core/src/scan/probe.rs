@@ -68,7 +68,7 @@ impl Probe {
         self.best[way as usize].fetch_min(cost, Ordering::Relaxed);
         if self.reported.fetch_add(1, Ordering::Relaxed) + 1 >= TRIALS {
             let [map, read] = [0, 1].map(|way: usize| self.best[way].load(Ordering::Relaxed));
-            let way = if read < map - map / 8 { Way::Read } else { Way::Map };
+            let way = if read < map - map / 4 { Way::Read } else { Way::Map };
             self.decided.store(way as u32 + 1, Ordering::Relaxed);
         }
     }

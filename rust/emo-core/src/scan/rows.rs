@@ -1,16 +1,16 @@
-//! The rows of one tensor over all its shards, mapped or read, with chunk hashes checked in passing.
+//! The rows of one tensor over all its shards: what they are and where they lie.
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::probe::{Probe, Way};
+use super::tile_rows;
+use super::tiles::Tiling;
 use crate::dtype::Float;
 use crate::error::{Error, Result};
 use crate::shard::Shard;
-use crate::shard::hash::{CHUNK, chunk_hash};
+use crate::shard::hash::CHUNK;
 use crate::shard::header::TensorInfo;
-use crate::shard::map::Mapping;
 
 /// How bytes come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,31 +42,24 @@ const PROBED: usize = 256 << 20;
 #[derive(Debug)]
 pub struct Rows {
     tensor: String,
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
     dtype: Float,
     width: usize,
     total: usize,
     io: Io,
-    probe: Probe,
+    pub(super) probe: Probe,
 }
 
+/// The rows that lie in one shard.
 #[derive(Debug)]
-struct Part {
-    shard: Shard,
+pub(super) struct Part {
+    pub(super) shard: Shard,
     /// Byte of the file at which the tensor begins.
-    begin: u64,
+    pub(super) begin: u64,
     /// Rows of this tensor over all shards that it holds.
-    rows: Range<usize>,
+    pub(super) rows: Range<usize>,
     /// Recorded hash of each chunk, where hashes are to be checked.
-    chunks: Option<Vec<String>>,
-}
-
-/// What one worker needs to read rows.
-#[derive(Debug, Default)]
-pub struct Reader {
-    way: Way,
-    rows: Vec<u8>,
-    chunk: Vec<u8>,
+    pub(super) chunks: Option<Vec<String>>,
 }
 
 impl Rows {
@@ -128,9 +121,12 @@ impl Rows {
             Io::Auto => None,
         };
         if way != Some(Way::Read) {
-            self.each_mapped(&(0..self.total), |mapping, bytes| {
-                mapping.expect_scan(bytes.start, bytes.end);
-            });
+            for part in &self.parts {
+                let bytes = part.rows.len() * self.row_bytes();
+                if let Some(mapping) = part.shard.mapping() {
+                    mapping.expect_scan(part.begin as usize, part.begin as usize + bytes);
+                }
+            }
         }
         way.map_or_else(Probe::default, Probe::fixed)
     }
@@ -181,6 +177,33 @@ impl Rows {
         self.width
     }
 
+    /// Whether the bytes of a panel are worth keeping in a cache: they are hashed after their use, or
+    /// were read into a buffer before it.
+    #[must_use]
+    pub fn uses_bytes_twice(&self) -> bool {
+        self.io == Io::Pread || self.parts.iter().any(|part| part.chunks.is_some())
+    }
+
+    /// Cut the rows into tiles for a task with `n_groups` labels.
+    ///
+    /// Where chunks are checked, the tiles from the start of one chunk to that of the next are done
+    /// in a row by one worker, which hashes them on the way.
+    #[must_use]
+    pub fn tiling(&self, n_groups: usize) -> Tiling {
+        let tile = tile_rows(self.row_bytes(), n_groups);
+        let checked =
+            self.parts.iter().filter_map(|part| part.chunks.as_ref().map(|chunks| (part, chunks)));
+        let starts = checked.flat_map(|(part, chunks)| {
+            let row = |chunk: usize| part.rows.start + chunk * CHUNK / self.row_bytes().max(1);
+            (0..chunks.len()).map(move |chunk| row(chunk) / tile)
+        });
+        if self.parts.iter().any(|part| part.chunks.is_some()) {
+            Tiling::in_runs(self.total, tile, starts)
+        } else {
+            Tiling::new(self.total, tile)
+        }
+    }
+
     /// Fail unless rows are as wide as the columns of the argument `name`.
     pub fn expect_width(&self, width: usize, name: &str) -> Result<()> {
         if width == self.width {
@@ -204,126 +227,29 @@ impl Rows {
         self.width * self.dtype.size()
     }
 
-    /// Do the work of one tile: check its chunks, run `work`, give its pages back.
-    pub fn tile<T>(
-        &self,
-        range: &Range<usize>,
-        reader: &mut Reader,
-        work: impl FnOnce(&mut Reader) -> Result<T>,
-    ) -> Result<T> {
-        let start = Instant::now();
-        reader.way = self.probe.pick();
-        self.check_chunks(range, reader)?;
-        let output = work(reader)?;
-        if reader.way == Way::Map {
-            self.each_mapped(range, |mapping, bytes| mapping.release(bytes.start, bytes.end));
-        }
-        self.probe.report(reader.way, range.len() * self.row_bytes(), start.elapsed());
-        Ok(output)
-    }
-
-    /// Rows that one call of `read` may take and still stay in a core's cache.
-    #[must_use]
-    pub fn panel_rows(&self) -> usize {
-        ((1 << 20) / self.row_bytes().max(1)).clamp(16, 1 << 14)
-    }
-
-    /// The bytes of each row of `range`, valid until the reader is used again.
-    pub fn read<'a>(
-        &'a self,
-        range: Range<usize>,
-        reader: &'a mut Reader,
-    ) -> Result<Vec<&'a [u8]>> {
-        let size = self.row_bytes();
-        if size == 0 {
-            return Ok(vec![&[]; range.len()]);
-        }
-        let mut rows = Vec::with_capacity(range.len());
-        if reader.way == Way::Map {
-            self.each_mapped(&range, |mapping, bytes| {
-                mapping.populate(bytes.start, bytes.end);
-                rows.extend(mapping.bytes()[bytes].chunks_exact(size));
-            });
-            if rows.len() == range.len() {
-                return Ok(rows);
-            }
-            rows.clear();
-        }
-        reader.rows.resize(range.len() * size, 0);
-        let mut at = 0;
-        for (part, local) in self.overlapping(&range) {
-            let bytes = local.len() * size;
-            let offset = part.begin + (local.start * size) as u64;
-            part.shard.read_at(offset, &mut reader.rows[at..at + bytes])?;
-            at += bytes;
-        }
-        rows.extend(reader.rows.chunks_exact(size));
-        Ok(rows)
-    }
-
-    /// Call `take` with the mapping and the bytes of each shard that holds rows of `range`.
-    fn each_mapped<'a>(
-        &'a self,
-        range: &Range<usize>,
-        mut take: impl FnMut(&'a Mapping, Range<usize>),
-    ) {
-        let size = self.row_bytes();
-        for (part, local) in self.overlapping(range) {
-            if let Some(mapping) = part.shard.mapping() {
-                let begin = part.begin as usize + local.start * size;
-                take(mapping, begin..begin + local.len() * size);
-            }
-        }
-    }
-
-    /// Compare the recorded hash of every chunk that begins in the rows of `range`.
-    ///
-    /// Over all tiles each chunk is checked once, just before its bytes are used.
-    fn check_chunks(&self, range: &Range<usize>, reader: &mut Reader) -> Result<()> {
-        let size = self.row_bytes();
-        for (part, local) in self.overlapping(range) {
-            let Some(chunks) = &part.chunks else { continue };
-            let first = (local.start * size).div_ceil(CHUNK);
-            let last = (local.end * size).div_ceil(CHUNK);
-            for (index, recorded) in chunks[first..last].iter().enumerate() {
-                let begin = (first + index) * CHUNK;
-                let end = (begin + CHUNK).min(part.rows.len() * size);
-                let found = part.hash(begin..end, reader)?;
-                if !found.eq_ignore_ascii_case(recorded) {
-                    part.shard.check_unchanged()?;
-                    return Err(self.damaged(part, first + index, &found, recorded));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn damaged(&self, part: &Part, chunk: usize, found: &str, recorded: &str) -> Error {
-        Error::artifact(format!(
-            "{}: tensor {:?} is damaged in chunk {chunk}: xxh3 {found}, recorded {recorded}",
-            part.shard.path().display(),
-            self.tensor
-        ))
-        .hint("restore the shard from a copy or capture the store again")
-    }
-
     /// Fail when a shard was truncated, changed or replaced since it was opened.
     pub fn check_unchanged(&self) -> Result<()> {
         self.parts.iter().try_for_each(|part| part.shard.check_unchanged())
     }
 
-    /// Shards that hold rows of `range`, each with its own rows, counted within the shard.
-    fn overlapping(&self, range: &Range<usize>) -> impl Iterator<Item = (&Part, Range<usize>)> {
+    /// Numbers of the shards that hold rows of `range`, each with its rows counted from its first.
+    pub(super) fn overlapping(
+        &self,
+        range: &Range<usize>,
+    ) -> impl Iterator<Item = (usize, Range<usize>)> {
         let range = range.clone();
         let first = self.parts.partition_point(|part| part.rows.end <= range.start);
-        self.parts[first..].iter().take_while(move |part| part.rows.start < range.end).filter_map({
-            let range = range.clone();
-            move |part| {
+        let parts = self.parts.iter().enumerate().skip(first);
+        parts
+            .take_while({
+                let end = range.end;
+                move |(_, part)| part.rows.start < end
+            })
+            .filter_map(move |(index, part)| {
                 let begin = range.start.max(part.rows.start);
                 let end = range.end.min(part.rows.end);
-                (begin < end).then(|| (part, begin - part.rows.start..end - part.rows.start))
-            }
-        })
+                (begin < end).then(|| (index, begin - part.rows.start..end - part.rows.start))
+            })
     }
 
     /// The error for a non-finite value, naming where it lies.
@@ -338,21 +264,6 @@ impl Rows {
             self.tensor
         ))
         .hint("capture in a wider dtype, or leave this sample out")
-    }
-}
-
-impl Part {
-    fn hash(&self, bytes: Range<usize>, reader: &mut Reader) -> Result<String> {
-        let begin = self.begin as usize + bytes.start;
-        if reader.way == Way::Map
-            && let Some(mapping) = self.shard.mapping()
-        {
-            mapping.populate(begin, begin + bytes.len());
-            return Ok(chunk_hash(&mapping.bytes()[begin..begin + bytes.len()]));
-        }
-        reader.chunk.resize(bytes.len(), 0);
-        self.shard.read_at(begin as u64, &mut reader.chunk)?;
-        Ok(chunk_hash(&reader.chunk))
     }
 }
 

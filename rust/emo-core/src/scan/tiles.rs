@@ -1,51 +1,118 @@
 //! Hands tiles to workers in order and merges their results in order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Control, check_cancel};
 use crate::error::{Error, Result};
 
-/// Compute `n_tiles` partial results and merge them in tile order.
+/// Rows cut into tiles, and tiles into runs that one worker does in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    rows: usize,
+    tile: usize,
+    /// First tile of each run, then the number of tiles.
+    runs: Vec<usize>,
+}
+
+/// One tile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Number of the tile.
+    pub index: usize,
+    /// Its rows, counted over all shards.
+    pub rows: Range<usize>,
+    /// Whether another worker may do the next one.
+    pub ends_run: bool,
+}
+
+impl Tiling {
+    /// Tiles of `tile` rows, each a run of its own.
+    ///
+    /// ```
+    /// use emo_core::scan::Tiling;
+    /// assert_eq!(Tiling::new(10, 4).tile(2).rows, 8..10);
+    /// ```
+    #[must_use]
+    pub fn new(rows: usize, tile: usize) -> Self {
+        Self { rows, tile, runs: (0..=rows.div_ceil(tile)).collect() }
+    }
+
+    /// The same tiles in runs that begin at the tiles `starts`, in ascending order.
+    #[must_use]
+    pub fn in_runs(rows: usize, tile: usize, starts: impl Iterator<Item = usize>) -> Self {
+        let n_tiles = rows.div_ceil(tile);
+        let mut runs: Vec<usize> =
+            std::iter::once(0).chain(starts).take_while(|s| *s < n_tiles).collect();
+        runs.push(n_tiles);
+        runs.dedup();
+        Self { rows, tile, runs }
+    }
+
+    /// Number of tiles.
+    #[must_use]
+    pub fn n_tiles(&self) -> usize {
+        self.rows.div_ceil(self.tile)
+    }
+
+    /// The tile of this number.
+    #[must_use]
+    pub fn tile(&self, index: usize) -> Tile {
+        let rows = index * self.tile..((index + 1) * self.tile).min(self.rows);
+        Tile { index, rows, ends_run: self.runs.binary_search(&(index + 1)).is_ok() }
+    }
+
+    fn longest_run(&self) -> usize {
+        self.runs.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(1)
+    }
+}
+
+/// Compute a partial result for each tile and merge them in tile order.
 ///
 /// `work(state, tile, part)` fills a part that `make_part` made and that may hold an older tile's
 /// values; each worker keeps one `state`. `merge(part)` is called for tile 0, 1, 2 ... by one
 /// thread at a time. When tiles fail, the error of the lowest one is returned, for any number of
 /// threads. Runs on the rayon pool it is called from, with `control.threads` workers.
 pub fn ordered<S, P: Send>(
-    n_tiles: usize,
+    tiling: &Tiling,
     control: &Control,
     make_state: impl Fn() -> S + Sync,
     make_part: impl Fn() -> P + Sync,
-    work: impl Fn(&mut S, usize, &mut P) -> Result<()> + Sync,
+    work: impl Fn(&mut S, &Tile, &mut P) -> Result<()> + Sync,
     merge: impl FnMut(&P) + Send,
 ) -> Result<()> {
-    let workers = control.threads.clamp(1, n_tiles.max(1));
+    let workers = control.threads.clamp(1, tiling.runs.len().max(2) - 1);
     let queue = Queue {
         state: Mutex::new(State {
-            next: 0,
+            next_run: 0,
             merged: 0,
             waiting: BTreeMap::new(),
             free: Vec::new(),
-            made: 0,
             merge: Some(merge),
             error: None,
         }),
         progress: Condvar::new(),
-        n_tiles,
-        limit: 2 * workers + 1,
+        tiling,
+        limit: 2 * workers * tiling.longest_run(),
+    };
+    let tile = |state: &mut Option<S>, index: usize| {
+        check_cancel(control.cancel)?;
+        let mut part = queue.lock().free.pop().unwrap_or_else(&make_part);
+        work(state.get_or_insert_with(&make_state), &tiling.tile(index), &mut part)?;
+        queue.give(index, part);
+        Ok(())
     };
     let worker = || {
         let mut state = None;
-        while let Some((tile, part)) = queue.take() {
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                check_cancel(control.cancel)?;
-                let mut part = part.unwrap_or_else(&make_part);
-                work(state.get_or_insert_with(&make_state), tile, &mut part)?;
-                Ok(part)
-            }));
-            queue.give(tile, outcome.unwrap_or_else(|panic| Err(panic_error(&*panic))));
+        while let Some(run) = queue.take() {
+            for index in run {
+                let outcome = catch_unwind(AssertUnwindSafe(|| tile(&mut state, index)));
+                if let Err(error) = outcome.unwrap_or_else(|panic| Err(panic_error(&*panic))) {
+                    return queue.fail(index, error);
+                }
+            }
         }
     };
     rayon::scope(|scope| {
@@ -70,61 +137,61 @@ pub(crate) fn panic_error(panic: &(dyn std::any::Any + Send)) -> Error {
     Error::internal(text)
 }
 
-struct Queue<P, M> {
+struct Queue<'a, P, M> {
     state: Mutex<State<P, M>>,
     progress: Condvar,
-    n_tiles: usize,
+    tiling: &'a Tiling,
+    /// Most tiles between the lowest one that is not merged and the next one to hand out.
     limit: usize,
 }
 
 struct State<P, M> {
-    next: usize,
+    next_run: usize,
     merged: usize,
     waiting: BTreeMap<usize, P>,
     free: Vec<P>,
-    made: usize,
     /// Absent while a worker merges.
     merge: Option<M>,
     error: Option<(usize, Error)>,
 }
 
-impl<P, M: FnMut(&P)> Queue<P, M> {
+impl<P, M: FnMut(&P)> Queue<'_, P, M> {
     fn lock(&self) -> MutexGuard<'_, State<P, M>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next tile with a part to fill, or `None` when there is nothing left to do.
+    /// The next run of tiles, or `None` when there is nothing left to do.
     ///
-    /// Waits while `limit` parts are out: the lowest of them is being computed, so it will come.
-    fn take(&self) -> Option<(usize, Option<P>)> {
+    /// Waits where the run is too far ahead: the lowest tile is being computed, so it will come.
+    fn take(&self) -> Option<Range<usize>> {
         let mut state = self.lock();
         loop {
-            if state.error.is_some() || state.next == self.n_tiles {
+            let run = self.tiling.runs.get(state.next_run..state.next_run + 2)?;
+            if state.error.is_some() {
                 return None;
             }
-            let part = state.free.pop();
-            if part.is_some() || state.made < self.limit {
-                state.made += usize::from(part.is_none());
-                state.next += 1;
-                return Some((state.next - 1, part));
+            if run[0] - state.merged < self.limit {
+                state.next_run += 1;
+                return Some(run[0]..run[1]);
             }
             state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn give(&self, tile: usize, outcome: Result<P>) {
+    fn give(&self, tile: usize, part: P) {
         let mut state = self.lock();
-        match outcome {
-            Ok(part) => {
-                state.waiting.insert(tile, part);
-                self.merge_ready(state);
-            }
-            Err(error) => {
-                if state.error.as_ref().is_none_or(|(lowest, _)| tile < *lowest) {
-                    state.error = Some((tile, error));
-                }
-            }
+        state.waiting.insert(tile, part);
+        self.merge_ready(state);
+        self.progress.notify_all();
+    }
+
+    /// Keep the error of the lowest tile; no further run is handed out.
+    fn fail(&self, tile: usize, error: Error) {
+        let mut state = self.lock();
+        if state.error.as_ref().is_none_or(|(lowest, _)| tile < *lowest) {
+            state.error = Some((tile, error));
         }
+        drop(state);
         self.progress.notify_all();
     }
 
@@ -163,20 +230,35 @@ mod tests {
         let task = || {
             let mut seen = Vec::new();
             ordered(
-                n_tiles,
+                &Tiling::in_runs(n_tiles, 1, (0..n_tiles).filter(|tile| tile % 4 != 2)),
                 &control,
                 || (),
                 || 0,
                 |(), tile, part| {
-                    std::thread::sleep(Duration::from_micros((tile as u64 * 7919) % 300));
-                    *part = tile;
-                    fail(tile)
+                    std::thread::sleep(Duration::from_micros((tile.index as u64 * 7919) % 300));
+                    *part = tile.index;
+                    fail(tile.index)
                 },
                 |part| seen.push(*part),
             )?;
             Ok(seen)
         };
         pool::run(threads, task, || ())?
+    }
+
+    #[test]
+    fn tiles_cover_all_rows_and_know_where_runs_end() {
+        let tiling = Tiling::in_runs(10, 3, [0, 0, 2, 2, 9].into_iter());
+        let tiles: Vec<Tile> = (0..tiling.n_tiles()).map(|index| tiling.tile(index)).collect();
+        assert_eq!(
+            tiles.iter().flat_map(|tile| tile.rows.clone()).collect::<Vec<_>>(),
+            (0..10).collect::<Vec<_>>()
+        );
+        assert_eq!(
+            tiles.iter().map(|tile| tile.ends_run).collect::<Vec<_>>(),
+            [false, true, false, true]
+        );
+        assert_eq!(Tiling::new(0, 3).n_tiles(), 0);
     }
 
     #[test]
@@ -210,7 +292,8 @@ mod tests {
     fn cancelling_stops() {
         let cancel = AtomicBool::new(true);
         let control = Control { threads: 2, tier: Tier::Scalar, cancel: &cancel };
-        let task = || ordered(9, &control, || (), || (), |(), _, ()| Ok(()), |()| ());
+        let task =
+            || ordered(&Tiling::new(9, 1), &control, || (), || (), |(), _, ()| Ok(()), |()| ());
         let error = pool::run(2, task, || ()).unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Interrupted);
     }

@@ -1,0 +1,172 @@
+//! Brings the rows of a tile in, mapped or read, panel by panel, and checks chunk hashes on the way.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use super::check::Check;
+use super::probe::Way;
+use super::rows::{Part, Rows};
+use super::tiles::Tile;
+use crate::error::Result;
+
+/// What one worker needs to read rows.
+#[derive(Debug, Default)]
+pub struct Reader {
+    way: Way,
+    buffer: Vec<u8>,
+    check: Check,
+}
+
+/// Bytes of one shard's tensor: the shard's number, their place in the tensor, and themselves.
+type Segment<'a> = (usize, usize, &'a [u8]);
+
+/// The part of a buffer that is not yet filled.
+struct Free<'a>(&'a mut [u8]);
+
+impl<'a> Free<'a> {
+    fn take(&mut self, bytes: usize) -> &'a mut [u8] {
+        let (now, later) = std::mem::take(&mut self.0).split_at_mut(bytes);
+        self.0 = later;
+        now
+    }
+}
+
+impl Rows {
+    /// Rows of a panel that stays in the second cache level.
+    #[must_use]
+    pub fn panel_rows(&self) -> usize {
+        ((512 << 10) / self.row_bytes().max(1)).clamp(16, 1 << 14)
+    }
+
+    /// Call `work` for each panel of a tile, then hash the panel where chunks are to be checked.
+    ///
+    /// `work` gets the rows of the tile up to the end of the panel, and the panel, counted from the
+    /// first row of the tile. The kernel comes first: it reads ahead, and the hash finds the bytes
+    /// in the cache.
+    pub fn scan(
+        &self,
+        tile: &Tile,
+        reader: &mut Reader,
+        panel_rows: usize,
+        mut work: impl FnMut(Range<usize>, &[&[u8]]) -> Result<()>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        reader.way = self.probe.pick();
+        let Reader { way, buffer, check } = reader;
+        let wanted =
+            if self.is_mapped(*way, &tile.rows) { 0 } else { tile.rows.len() * self.row_bytes() };
+        buffer.resize(wanted.max(buffer.len()), 0);
+        let mut free = Free(&mut buffer[..wanted]);
+        let mut rows = Vec::with_capacity(tile.rows.len());
+        for panel in panels(&tile.rows, panel_rows) {
+            let segments = self.bring(&panel, &mut free)?;
+            for (_, _, bytes) in &segments {
+                self.split(bytes, &mut rows);
+            }
+            rows.resize(panel.end - tile.rows.start, &[][..]);
+            work(panel.start - tile.rows.start..panel.end - tile.rows.start, &rows)?;
+            for (part, offset, bytes) in segments {
+                check.feed(self, part, offset, bytes)?;
+            }
+        }
+        if tile.ends_run {
+            check.finish(self, *way)?;
+        }
+        if wanted == 0 {
+            self.release(&tile.rows);
+        }
+        self.probe.report(*way, tile.rows.len() * self.row_bytes(), start.elapsed());
+        Ok(())
+    }
+
+    /// The bytes of each row of `range`, valid until the reader is used again; nothing is checked.
+    pub fn read<'a>(
+        &'a self,
+        range: &Range<usize>,
+        reader: &'a mut Reader,
+    ) -> Result<Vec<&'a [u8]>> {
+        let mapped = self.is_mapped(reader.way, range);
+        reader.buffer.resize(if mapped { 0 } else { range.len() * self.row_bytes() }, 0);
+        let mut rows = Vec::with_capacity(range.len());
+        for (_, _, bytes) in self.bring(range, &mut Free(&mut reader.buffer[..]))? {
+            self.split(bytes, &mut rows);
+        }
+        rows.resize(range.len(), &[][..]);
+        Ok(rows)
+    }
+
+    /// Run through all rows in order, mapped or read.
+    pub fn each_panel(
+        &self,
+        range: &Range<usize>,
+        panel_rows: usize,
+        reader: &mut Reader,
+        mut work: impl FnMut(Range<usize>, &[&[u8]]) -> Result<()>,
+    ) -> Result<()> {
+        for panel in panels(range, panel_rows) {
+            let rows = self.read(&panel, reader)?;
+            work(panel, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Whether all rows of `range` come from mapped memory.
+    fn is_mapped(&self, way: Way, range: &Range<usize>) -> bool {
+        way == Way::Map
+            && self.overlapping(range).all(|(index, _)| self.parts[index].shard.mapping().is_some())
+    }
+
+    /// The bytes of `range` from the mappings, or read into the front of `free` where there is any.
+    fn bring<'a>(&'a self, range: &Range<usize>, free: &mut Free<'a>) -> Result<Vec<Segment<'a>>> {
+        let size = self.row_bytes();
+        let mut segments = Vec::new();
+        for (index, local) in self.overlapping(range) {
+            let part = &self.parts[index];
+            let bytes = local.start * size..local.end * size;
+            let data = if free.0.is_empty() {
+                part.mapped(&bytes).unwrap_or_default()
+            } else {
+                let now = free.take(bytes.len());
+                part.shard.read_at(part.begin + bytes.start as u64, now)?;
+                &*now
+            };
+            segments.push((index, bytes.start, data));
+        }
+        Ok(segments)
+    }
+
+    fn split<'a>(&self, bytes: &'a [u8], rows: &mut Vec<&'a [u8]>) {
+        if self.row_bytes() > 0 {
+            rows.extend(bytes.chunks_exact(self.row_bytes()));
+        }
+    }
+
+    /// Give the mapped pages of `range` back.
+    fn release(&self, range: &Range<usize>) {
+        let size = self.row_bytes();
+        for (index, local) in self.overlapping(range) {
+            let part = &self.parts[index];
+            if let Some(mapping) = part.shard.mapping() {
+                let begin = part.begin as usize;
+                mapping.release(begin + local.start * size, begin + local.end * size);
+            }
+        }
+    }
+}
+
+impl Part {
+    /// These bytes of the tensor as mapped memory, made present.
+    pub(super) fn mapped(&self, bytes: &Range<usize>) -> Option<&[u8]> {
+        let mapping = self.shard.mapping()?;
+        let (begin, end) = (self.begin as usize + bytes.start, self.begin as usize + bytes.end);
+        mapping.populate(begin, end);
+        Some(&mapping.bytes()[begin..end])
+    }
+}
+
+/// Cut a range into pieces of `step` rows.
+pub(crate) fn panels(range: &Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    let step = step.max(1);
+    range.clone().step_by(step).map(move |begin| begin..begin.saturating_add(step).min(end))
+}
