@@ -30,9 +30,11 @@ def folder_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        os.close(handle)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        finally:
+            os.close(handle)
 
 
 def _acquire(path: Path) -> int:
@@ -40,9 +42,7 @@ def _acquire(path: Path) -> int:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise ResourceError(
-                f"cannot write in {path.parent}: {os.strerror(error.errno or 0)}"
-            ) from None
+            raise ResourceError.of("write in", path.parent, error) from None
         try:
             _lock(handle)
         except OSError:

@@ -248,9 +248,11 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise ArtifactError(f"{folder} is a file, not the folder of a store") from None
+        raise ArtifactError(
+            f"{folder} is a file, not the folder of a store", hint="choose a new folder"
+        ) from None
     except OSError as error:
-        raise ResourceError(f"cannot make {folder}: {os.strerror(error.errno or 0)}") from None
+        raise ResourceError.of("make", folder, error) from None
 
 
 def _refuse_foreign(folder: Path) -> None:
