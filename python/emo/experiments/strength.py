@@ -34,7 +34,9 @@ class Plan:
     depths : tuple of str
         Layer ranges in any form of `emo.sites.parse_layers`; shares fit every model.
     alphas : tuple of float
-        Strengths, in the unit of `relative`.
+        Strengths, in the unit of `relative`, for `scope`.
+    prompt_alphas : tuple of float
+        Strengths for pushing the last token of the prompt alone, which bears larger ones.
     positions : tuple of str
         Which directions to try; empty for all that are given.
     limit_ratio : float
@@ -43,6 +45,7 @@ class Plan:
 
     depths: tuple[str, ...] = DEPTHS
     alphas: tuple[float, ...] = ALPHAS
+    prompt_alphas: tuple[float, ...] = ()
     positions: tuple[str, ...] = ()
     limit_ratio: float = LIMIT_RATIO
     relative: Relative = "rms"
@@ -60,6 +63,7 @@ class Cell:
     position: str
     rate: Mapping[str, Any]
     perplexity: float | None
+    scope: Scope = "both"
 
     @property
     def accuracy(self) -> float:
@@ -73,6 +77,7 @@ class Cell:
     def to_json(self, baseline: float | None) -> dict[str, Any]:
         """Return the cell as a row of ``strength.json``."""
         row = {"layers": list(self.layers), "alpha": self.alpha, "position": self.position}
+        row["scope"] = self.scope
         row |= {"perplexity": self.perplexity, "perplexity_ratio": self.ratio(baseline)}
         return row | dict(self.rate)
 
@@ -112,7 +117,6 @@ class Strength:
             "baseline_perplexity": base,
             "limit_ratio": self.plan.limit_ratio,
             "relative": self.plan.relative,
-            "scope": self.plan.scope,
         }
 
 
@@ -169,13 +173,12 @@ def choose(
     plain = elicit(model, samples, method="baseline", **shared)
     base = perplexity(list(_likelihoods(model, plain, builder, plan).values()))
     cells = []
-    for done, (position, layers, alpha) in enumerate(settings, 1):
-        push = Push(directions[position], layers, alpha, plan.relative, plan.scope)
+    for done, (position, layers, alpha, scope) in enumerate(settings, 1):
+        push = Push(directions[position], layers, alpha, plan.relative, scope)
         texts = elicit(model, samples, method="steering", push=push, **shared)
         values = _likelihoods(model, texts, builder, plan)
-        cells.append(
-            Cell(layers, alpha, position, _rate(judge, texts), perplexity(list(values.values())))
-        )
+        fluency, judged = perplexity(list(values.values())), _rate(judge, texts)
+        cells.append(Cell(layers, alpha, position, judged, fluency, scope))
         if progress is not None:
             progress(done, len(settings))
     return Strength(pick(cells, base, plan.limit_ratio), tuple(cells), base, plan)
@@ -203,13 +206,20 @@ def _check_discovery(samples: Sequence[Sample], held_out: Collection[str]) -> No
 
 def _settings(
     n_layers: int, directions: Mapping[str, Directions], plan: Plan
-) -> list[tuple[str, tuple[int, ...], float]]:
+) -> list[tuple[str, tuple[int, ...], float, Scope]]:
     positions = plan.positions or tuple(directions)
     missing = [position for position in positions if position not in directions]
     if missing:
         raise UsageError(f"there are no directions at the position {missing[0]!r}")
     ranges = dict.fromkeys(parse_layers(depth, n_layers) for depth in plan.depths)
-    settings = [(p, layers, alpha) for p in positions for layers in ranges for alpha in plan.alphas]
+    strengths: list[tuple[Scope, float]] = [(plan.scope, alpha) for alpha in plan.alphas]
+    strengths += [("prompt", alpha) for alpha in plan.prompt_alphas]
+    settings = [
+        (position, layers, alpha, scope)
+        for position in positions
+        for layers in ranges
+        for scope, alpha in strengths
+    ]
     if not settings:
         raise UsageError("the grid of strengths is empty")
     return settings

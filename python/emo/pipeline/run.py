@@ -225,6 +225,7 @@ class _Run:
                 plan=Plan(
                     depths=settings.depths,
                     alphas=settings.alphas,
+                    prompt_alphas=settings.prompt_alphas,
                     relative="norm",
                     max_new_tokens=settings.max_new_tokens,
                     batch_size=settings.batch_size,
@@ -243,7 +244,7 @@ class _Run:
             tuple(cell["layers"]),
             cell["alpha"],
             record["relative"],
-            record["scope"],
+            cell["scope"],
         )
 
     def _score(self) -> None:

@@ -32,8 +32,9 @@ class RunSettings:
         Discovery scenarios on which strengths are tried.
     steer_scenarios : int or None
         Test scenarios for steering and its control; all when None.
-    alphas : tuple of float
-        Strengths to try, in multiples of the norm of the residual stream.
+    alphas, prompt_alphas : tuple of float
+        Strengths to try, in multiples of the norm of the residual stream, on all tokens from
+        the last of the prompt on, and on the last of the prompt alone.
     depths : tuple of str
         Layer ranges to try, as shares of the depth.
     max_new_tokens : int
@@ -50,15 +51,20 @@ class RunSettings:
     limit: int | None = None
     grid_scenarios: int = 8
     steer_scenarios: int | None = None
-    alphas: tuple[float, ...] = (0.15, 0.3, 0.6, 1.0)
-    depths: tuple[str, ...] = ("0.1-0.4", "0.3-0.6", "0.5-0.8", "0.2-0.8")
+    alphas: tuple[float, ...] = (0.15, 0.3, 0.6)
+    prompt_alphas: tuple[float, ...] = (0.6, 1.2, 1.8)
+    depths: tuple[str, ...] = ("0.0-0.16", "0.1-0.4", "0.3-0.6", "0.5-0.8", "0.2-0.8")
     max_new_tokens: int = 60
     dtype: str = "bf16"
     batch_size: int | None = None
 
 
 SMOKE = RunSettings(
-    limit=_SMOKE_SCENARIOS, grid_scenarios=2, alphas=(0.3, 0.6), depths=("0.3-0.6", "0.2-0.8")
+    limit=_SMOKE_SCENARIOS,
+    grid_scenarios=2,
+    alphas=(0.3,),
+    prompt_alphas=(1.8,),
+    depths=("0.0-0.16", "0.3-0.6"),
 )
 
 

@@ -1,0 +1,145 @@
+"""`emo run` on the bundled model: all stages, resumed, refused, and what they leave behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from emo.cli import emo as command
+from emo.cli import main
+from emo.data.bundle import bundled
+from emo.data.samples import read_samples
+from emo.errors import DataError
+from emo.experiments.strength import Strength
+from emo.pipeline import run as room
+from emo.pipeline.settings import RunSettings, divide, part, scenario_of
+
+ARTIFACTS = (
+    "run.json",
+    "data.json",
+    "texts-discovery.jsonl",
+    "verdicts-discovery.jsonl",
+    "directions.safetensors",
+    "scores.safetensors",
+    "strength.json",
+    "texts.jsonl",
+    "verdicts.jsonl",
+    "likelihoods.jsonl",
+    "geometry.json",
+    "summary.json",
+    "report.html",
+)
+
+
+def _arguments(folder: Path, *more: str) -> list[str]:
+    data, test = str(bundled("sev.jsonl")), str(bundled("sev_test.jsonl"))
+    model = str(bundled("demo-model"))
+    return ["run", "--model", model, "--data", data, "--test-data", test, "--smoke",
+            "--device", "cpu", "--quiet", "-o", str(folder), *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    with pytest.raises(SystemExit) as ended:
+        main(_arguments(folder, "--json"))
+    assert ended.value.code == 0
+    return folder
+
+
+def test_every_artifact_is_there(finished: Path) -> None:
+    assert [name for name in ARTIFACTS if not (finished / name).is_file()] == []
+    assert (finished / "store" / "emo-store.json").is_file()
+    assert not list(finished.rglob(".lock"))
+
+
+def test_the_summary_has_the_keys_of_the_interface(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert list(summary["methods"]) == ["baseline", "prompting", "steering", "random"]
+    for method in summary["methods"].values():
+        assert {"accuracy", "low", "high", "n", "unlabelled", "perplexity", "by"} <= method.keys()
+        assert method["low"] <= method["accuracy"] <= method["high"]
+        assert set(method["by"]["anger"]) == {"positive", "neutral", "negative"}
+    assert summary["methods"]["prompting"]["n"] > 100
+    assert {"name", "reliability"} <= summary["judge"].keys()
+    assert all(seconds >= 0 for seconds in summary["seconds"].values())
+
+
+def test_the_demo_model_does_what_its_card_says(finished: Path) -> None:
+    """On ten test scenarios; the card has the figures of all, with narrower intervals."""
+    methods = json.loads((finished / "summary.json").read_text())["methods"]
+    assert methods["prompting"]["accuracy"] > 0.85
+    assert methods["baseline"]["neutral_share"] > 0.6
+    assert methods["steering"]["low"] > methods["random"]["high"]
+
+
+def test_nothing_in_the_folder_names_its_own_path(finished: Path) -> None:
+    for path in finished.rglob("*.json*"):
+        assert str(finished) not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_a_second_call_does_nothing_again(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object, **__: object) -> Strength:
+        raise AssertionError("a finished stage ran again")
+
+    for name in ("elicit", "choose", "capture", "geometry", "likelihoods"):
+        monkeypatch.setattr(room, name, never)
+    before = (finished / "summary.json").read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        main(_arguments(finished))
+    assert ended.value.code == 0
+    assert (finished / "summary.json").read_bytes() == before
+    assert "report.html" in capsys.readouterr().out
+
+
+def test_other_settings_in_the_same_folder_are_refused(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(_arguments(finished, "--seed", "5"))
+    assert ended.value.code == 6
+    assert "seed was 0, now 5" in capsys.readouterr().err
+
+
+def test_labelled_sentences_are_refused_with_the_way_to_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = str(bundled("small") / "baseline.jsonl")
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--model", "m", "--data", sentences, "-o", str(tmp_path / "run")])
+    assert ended.value.code == 3
+    assert "minus-neutral" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_keeps_scenarios_whole() -> None:
+    discovery, test = divide(bundled("sev.jsonl"), None, RunSettings(seed=3))
+    assert {scenario_of(s) for s in discovery}.isdisjoint(scenario_of(s) for s in test)
+    assert len(discovery) + len(test) == 480
+    again, _ = divide(bundled("sev.jsonl"), None, RunSettings(seed=3))
+    other, _ = divide(bundled("sev.jsonl"), None, RunSettings(seed=4))
+    assert again == discovery != other
+
+
+def test_shared_texts_between_discovery_and_test_are_refused() -> None:
+    with pytest.raises(DataError, match="480 texts of the test data"):
+        divide(bundled("sev.jsonl"), bundled("sev.jsonl"), RunSettings())
+
+
+def test_a_part_is_drawn_by_scenario() -> None:
+    samples = read_samples(bundled("sev.jsonl"))
+    drawn = part(samples, 7, seed=1)
+    assert len(drawn) == 21
+    assert len({scenario_of(sample) for sample in drawn}) == 7
+    assert part(samples, None, seed=1) == samples
+
+
+def test_verbs_say_in_one_line_what_they_do() -> None:
+    from emo.cli import VERBS
+
+    for verb in VERBS:
+        loaded = command.get_command(None, verb)  # type: ignore[arg-type]
+        assert loaded is not None
+        assert (loaded.help or "").strip(), verb
