@@ -152,7 +152,7 @@ def main() -> None:
         bundled("sev.jsonl"),
         bundled("sev_test.jsonl"),
         folder,
-        RunSettings(grid_scenarios=20),
+        RunSettings(),
         TerminalTalk(quiet=False),
     )
     training = json.loads((_MODEL / "training.json").read_text(encoding="utf-8"))
