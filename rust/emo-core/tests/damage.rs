@@ -147,7 +147,7 @@ fn a_scan_stops_when_asked() {
     let rows = store.rows(Io::Auto).unwrap();
     let labels = vec![0; rows.n_rows()];
     let cancel = AtomicBool::new(false);
-    let control = Control { threads: 2, tier: Tier::Scalar, cancel: &cancel };
+    let control = Control { threads: 2, tier: Tier::SCALAR, cancel: &cancel };
     let asked = std::sync::Mutex::new(Instant::now());
     let task = || moments(&rows, &labels, 1, &control);
     let outcome = pool::run(2, task, || {

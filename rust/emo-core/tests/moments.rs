@@ -195,7 +195,7 @@ fn non_finite_values_are_named_unless_left_out() {
 fn arguments_are_checked() {
     let store = Store::new(&Matrix::noise(Float::F32, 4, 6, 0.0), &[], 0);
     let run = |labels: &[i32], n_labels: usize, weights: &[f64], group: usize| {
-        with(1, Tier::Scalar, |control| {
+        with(1, Tier::SCALAR, |control| {
             let rows = store.rows(Io::Auto).unwrap();
             grouped_contributions(&rows, labels, n_labels, weights, 1, group, control)
         })

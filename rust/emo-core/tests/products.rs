@@ -80,7 +80,7 @@ fn rows_are_read_exactly() {
     let matrix = Matrix::noise(Float::F16, 50, 7, 1.0);
     let store = Store::new(&matrix, &[20], 1);
     let read = |range| {
-        with(1, Tier::Scalar, |control| read_rows(&store.rows(Io::Auto).unwrap(), range, control))
+        with(1, Tier::SCALAR, |control| read_rows(&store.rows(Io::Auto).unwrap(), range, control))
     };
     let found: Vec<f64> = read(15..33).unwrap().into_iter().map(f64::from).collect();
     assert_eq!(found, matrix.values[15 * 7..33 * 7]);

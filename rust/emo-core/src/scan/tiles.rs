@@ -226,7 +226,7 @@ mod tests {
         fail: impl Fn(usize) -> Result<()> + Sync,
     ) -> Result<Vec<usize>> {
         let cancel = AtomicBool::new(false);
-        let control = Control { threads, tier: Tier::Scalar, cancel: &cancel };
+        let control = Control { threads, tier: Tier::SCALAR, cancel: &cancel };
         let task = || {
             let mut seen = Vec::new();
             ordered(
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn cancelling_stops() {
         let cancel = AtomicBool::new(true);
-        let control = Control { threads: 2, tier: Tier::Scalar, cancel: &cancel };
+        let control = Control { threads: 2, tier: Tier::SCALAR, cancel: &cancel };
         let task =
             || ordered(&Tiling::new(9, 1), &control, || (), || (), |(), _, ()| Ok(()), |()| ());
         let error = pool::run(2, task, || ()).unwrap().unwrap_err();

@@ -197,6 +197,7 @@ fn sync_folder(target: &Path) -> Result<()> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the twin of the one above")]
 fn sync_folder(_target: &Path) -> Result<()> {
     Ok(())
 }

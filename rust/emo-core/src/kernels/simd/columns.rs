@@ -5,6 +5,8 @@
 //! and rounding errors grow with eight plus eight terms and not with sixty-four.
 
 #[cfg(target_arch = "x86_64")]
+use super::Instructions;
+#[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{Tier, dispatch};
 use crate::dtype::Float;
@@ -59,7 +61,13 @@ impl Sums {
         pilot: &[f32],
     ) {
         let done = self.add_vectors(tier, dtype, rows, ahead, pilot);
-        add(self, dtype, rows, pilot, done);
+        if done < pilot.len() {
+            let sums = &mut *self;
+            dispatch!(tier, add(
+                sums: &mut Sums = sums, dtype: Float = dtype, rows: &[&[u8]] = rows,
+                pilot: &[f32] = pilot, begin: usize = done,
+            ));
+        }
         self.filled += rows.len();
     }
 
@@ -79,16 +87,17 @@ impl Sums {
         pilot: &[f32],
     ) -> usize {
         let mut group = x86::Group::new(rows, ahead, dtype.size(), pilot, self);
-        match tier {
-            // SAFETY: a tier exists only where `available` found its instructions.
-            Tier::Avx512 => unsafe { x86::add_avx512(dtype, &mut group) },
+        match tier.0 {
+            // SAFETY: a tier exists only where its instructions were found.
+            Instructions::Avx512 => unsafe { x86::add_avx512(dtype, &mut group) },
             // SAFETY: as above.
-            Tier::Avx2 => unsafe { x86::add_avx2(dtype, &mut group) },
-            Tier::Scalar | Tier::Neon => 0,
+            Instructions::Avx2 => unsafe { x86::add_avx2(dtype, &mut group) },
+            Instructions::Scalar | Instructions::Neon => 0,
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
+    #[expect(clippy::unused_self, reason = "the twin of the one above")]
     fn add_vectors(&mut self, _: Tier, _: Float, _: &[&[u8]], _: &[&[u8]], _: &[f32]) -> usize {
         0
     }
@@ -123,47 +132,84 @@ fn widen(part: &[f32], total: &mut [f64], first: bool) {
     }
 }
 
-/// Add the columns from `at` on.
-fn add(sums: &mut Sums, dtype: Float, rows: &[&[u8]], pilot: &[f32], mut at: usize) {
-    let size = dtype.size();
-    let width = pilot.len();
-    while at < width {
-        let lanes = LANES.min(width - at);
-        let columns = at..at + lanes;
-        let mut x = [0.0f32; LANES];
-        let mut p = [0.0f32; LANES];
-        let mut s = [0.0f32; LANES];
-        let mut q = [0.0f32; LANES];
-        let mut above = [0u16; LANES];
-        let mut below = [0u16; LANES];
-        p[..lanes].copy_from_slice(&pilot[columns.clone()]);
+/// Add the columns from `begin` on, sixteen at a time; the last ones are padded by zeros.
+///
+/// Loops over fixed arrays, which compilers turn into vectors where there are any.
+#[inline(always)]
+fn add(sums: &mut Sums, dtype: Float, rows: &[&[u8]], pilot: &[f32], begin: usize) {
+    match dtype {
+        Float::Bf16 => add_typed::<32>(sums, rows, pilot, begin, |bytes| lanes(Float::Bf16, bytes)),
+        Float::F16 => add_typed::<32>(sums, rows, pilot, begin, |bytes| lanes(Float::F16, bytes)),
+        Float::F32 => add_typed::<64>(sums, rows, pilot, begin, |bytes| lanes(Float::F32, bytes)),
+    }
+}
+
+#[inline(always)]
+fn lanes(dtype: Float, bytes: &[u8]) -> [f32; LANES] {
+    let mut out = [0.0; LANES];
+    dtype.decode(bytes, &mut out);
+    out
+}
+
+/// `BYTES` are those of sixteen elements.
+#[inline(always)]
+fn add_typed<const BYTES: usize>(
+    sums: &mut Sums,
+    rows: &[&[u8]],
+    pilot: &[f32],
+    begin: usize,
+    lanes: impl Fn(&[u8; BYTES]) -> [f32; LANES],
+) {
+    let size = BYTES / LANES;
+    for at in (begin..pilot.len()).step_by(LANES) {
+        let n = LANES.min(pilot.len() - at);
+        let mut group = Lanes { pilot: padded(&pilot[at..at + n]), ..Lanes::default() };
         for row in rows {
-            dtype.decode(&row[at * size..(at + lanes) * size], &mut x);
-            for lane in 0..LANES {
-                let d = x[lane] - p[lane];
-                s[lane] += d;
-                q[lane] = d.mul_add(d, q[lane]);
-                above[lane] += u16::from(x[lane] > 0.0);
-                below[lane] += u16::from(x[lane] < 0.0);
+            match row[at * size..].first_chunk::<BYTES>() {
+                Some(bytes) => group.add(&lanes(bytes)),
+                None => group.add(&lanes(&padded(&row[at * size..(at + n) * size]))),
             }
         }
-        if sums.filled == 0 {
-            sums.sum[columns.clone()].copy_from_slice(&s[..lanes]);
-            sums.square[columns.clone()].copy_from_slice(&q[..lanes]);
-        } else {
-            for (total, group) in sums.sum[columns.clone()].iter_mut().zip(s) {
-                *total += group;
-            }
-            for (total, group) in sums.square[columns.clone()].iter_mut().zip(q) {
-                *total += group;
-            }
+        group.store(sums, at, n);
+    }
+}
+
+fn padded<T: Copy + Default, const N: usize>(values: &[T]) -> [T; N] {
+    let mut out = [T::default(); N];
+    out[..values.len()].copy_from_slice(values);
+    out
+}
+
+/// Sums of one group of rows over sixteen columns.
+#[derive(Default)]
+struct Lanes {
+    pilot: [f32; LANES],
+    sum: [f32; LANES],
+    square: [f32; LANES],
+    above: [u32; LANES],
+    below: [u32; LANES],
+}
+
+impl Lanes {
+    #[inline(always)]
+    fn add(&mut self, x: &[f32; LANES]) {
+        for lane in 0..LANES {
+            let d = x[lane] - self.pilot[lane];
+            self.sum[lane] += d;
+            self.square[lane] = d.mul_add(d, self.square[lane]);
+            self.above[lane] += u32::from(x[lane] > 0.0);
+            self.below[lane] += u32::from(x[lane] < 0.0);
         }
-        for (total, count) in sums.positive[columns.clone()].iter_mut().zip(above) {
-            *total += count;
+    }
+
+    fn store(&self, sums: &mut Sums, at: usize, n: usize) {
+        let fresh = sums.filled == 0;
+        for (lane, column) in (at..at + n).enumerate() {
+            let (sum, square) = (&mut sums.sum[column], &mut sums.square[column]);
+            *sum = if fresh { self.sum[lane] } else { *sum + self.sum[lane] };
+            *square = if fresh { self.square[lane] } else { *square + self.square[lane] };
+            sums.positive[column] += self.above[lane] as u16;
+            sums.negative[column] += self.below[lane] as u16;
         }
-        for (total, count) in sums.negative[columns].iter_mut().zip(below) {
-            *total += count;
-        }
-        at += lanes;
     }
 }

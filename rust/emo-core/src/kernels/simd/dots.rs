@@ -7,6 +7,8 @@
 use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
+use super::Instructions;
+#[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{Tier, dispatch};
 use crate::dtype::Float;
@@ -111,13 +113,13 @@ fn add_products<const R: usize, const K: usize>(
     let chunks = w[0].len() / LANES;
     let heads = x.map(|x| &x.as_chunks::<LANES>().0[..chunks]);
     let weights = w.map(|w| &w.as_chunks::<LANES>().0[..chunks]);
-    match tier {
-        // SAFETY: a tier exists only where `available` found its instructions.
+    match tier.0 {
+        // SAFETY: a tier exists only where its instructions were found.
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx512 => unsafe { x86::avx512::add_products(heads, weights, sums, stride) },
+        Instructions::Avx512 => unsafe { x86::avx512::add_products(heads, weights, sums, stride) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Tier::Avx2 => unsafe { x86::avx2::add_products(heads, weights, sums, stride) },
+        Instructions::Avx2 => unsafe { x86::avx2::add_products(heads, weights, sums, stride) },
         _ => each_pair::<R, K>(|row, vector| {
             for (x, w) in heads[row].iter().zip(weights[vector]) {
                 fma(&mut sums[row * stride + vector], x, w);

@@ -15,34 +15,30 @@ mod x86;
 
 use crate::error::{Error, Result};
 
-/// A set of vector instructions.
+/// A set of vector instructions that this processor has; there is no other way to make one.
+///
+/// ```
+/// use emo_core::kernels::simd::Tier;
+/// assert!(Tier::available_tiers().any(|tier| tier == Tier::SCALAR));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
+pub struct Tier(Instructions);
+
+/// Kinds of instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instructions {
     /// What every processor of the architecture has.
     Scalar,
+    /// The vectors of 64-bit Arm, which every such processor has.
+    Neon,
     /// AVX2 with FMA and F16C.
     Avx2,
     /// AVX-512 F, BW, VL and DQ.
     Avx512,
-    /// The vectors of 64-bit Arm, which every such processor has.
-    Neon,
 }
 
-impl Tier {
-    /// Name as in `EMO_SIMD`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-            Self::Neon => "neon",
-        }
-    }
-
-    /// Whether this processor has it.
-    #[must_use]
-    pub fn available(self) -> bool {
+impl Instructions {
+    fn available(self) -> bool {
         match self {
             Self::Scalar => true,
             Self::Neon => cfg!(target_arch = "aarch64"),
@@ -54,26 +50,43 @@ impl Tier {
             Self::Avx2 | Self::Avx512 => false,
         }
     }
+}
+
+impl Tier {
+    /// What every processor of the architecture has.
+    pub const SCALAR: Self = Self(Instructions::Scalar);
+
+    /// Name as in `EMO_SIMD`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Instructions::Scalar => "scalar",
+            Instructions::Neon => "neon",
+            Instructions::Avx2 => "avx2",
+            Instructions::Avx512 => "avx512",
+        }
+    }
 
     /// The best tier of this processor, or the one that `EMO_SIMD` names.
     ///
     /// ```
-    /// assert!(emo_core::kernels::simd::Tier::current()?.available());
+    /// println!("{}", emo_core::kernels::simd::Tier::current()?.name());
     /// # Ok::<(), emo_core::error::Error>(())
     /// ```
     pub fn current() -> Result<Self> {
         match std::env::var("EMO_SIMD") {
             Ok(name) if !name.trim().is_empty() => Self::forced(name.trim()),
-            _ => Ok(Self::available_tiers().next_back().unwrap_or(Self::Scalar)),
+            _ => Ok(Self::available_tiers().next_back().unwrap_or(Self::SCALAR)),
         }
     }
 
     /// Tiers of this processor, the best last.
     #[must_use]
     pub fn available_tiers() -> impl DoubleEndedIterator<Item = Self> {
-        [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512]
+        [Instructions::Scalar, Instructions::Neon, Instructions::Avx2, Instructions::Avx512]
             .into_iter()
-            .filter(|tier| tier.available())
+            .filter(|instructions| instructions.available())
+            .map(Self)
     }
 
     fn forced(name: &str) -> Result<Self> {
@@ -104,11 +117,11 @@ macro_rules! dispatch {
             fn avx2($($arg: $ty),*) $(-> $out)? { $body($($arg),*) }
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")]
             fn avx512($($arg: $ty),*) $(-> $out)? { $body($($arg),*) }
-            match $tier {
-                // SAFETY: a tier exists only where `available` found its instructions.
-                $crate::kernels::simd::Tier::Avx512 => unsafe { avx512($($value),*) },
+            match $tier.0 {
+                // SAFETY: a tier exists only where its instructions were found.
+                $crate::kernels::simd::Instructions::Avx512 => unsafe { avx512($($value),*) },
                 // SAFETY: as above.
-                $crate::kernels::simd::Tier::Avx2 => unsafe { avx2($($value),*) },
+                $crate::kernels::simd::Instructions::Avx2 => unsafe { avx2($($value),*) },
                 _ => $body($($value),*),
             }
         }
@@ -124,7 +137,7 @@ mod tests {
 
     #[test]
     fn unknown_tiers_are_refused() {
-        assert_eq!(Tier::forced("scalar").unwrap(), Tier::Scalar);
+        assert_eq!(Tier::forced("scalar").unwrap(), Tier::SCALAR);
         let error = Tier::forced("mmx").unwrap_err();
         assert!(error.to_string().contains("this machine has scalar"));
     }
