@@ -5,7 +5,8 @@
 //! O(n k width); with groups of one column the column moments are enough, O(n width).
 
 use super::labels::Labels;
-use super::moments::{Moments, Part, check_cells, moments};
+use super::moments::moments;
+use super::partial::{Moments, Part, check_cells};
 use super::project::{Buffers, Dots};
 use crate::error::Result;
 use crate::scan::{Control, Rows, ordered};
@@ -34,7 +35,7 @@ pub fn grouped_contributions(
     ordered(
         &rows.tiling(n_labels),
         control,
-        Buffers::default,
+        || Buffers::new(rows),
         || Part::new(n_labels, cells),
         |buffers, tile, part| {
             part.clear();
@@ -61,7 +62,7 @@ pub fn grouped_contributions(
 fn pilot(dots: &Dots, labels: &Labels) -> Result<Vec<f64>> {
     let cells = dots.per_row();
     let mut pilot = vec![0.0; labels.n_labels() * cells];
-    let mut buffers = Buffers::default();
+    let mut buffers = Buffers::new(dots.rows);
     for (label, first) in labels.first_rows(1).iter().enumerate() {
         for row in first {
             dots.one(*row, &mut buffers, |values| {

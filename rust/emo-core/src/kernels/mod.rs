@@ -3,6 +3,7 @@
 pub mod grouped;
 pub mod labels;
 pub mod moments;
+pub mod partial;
 pub mod project;
 pub mod read;
 pub mod simd;

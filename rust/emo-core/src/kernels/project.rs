@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::moments::check_cells;
+use super::partial::check_cells;
 use super::simd::dots::{Packed, widen};
 use crate::error::{Error, Result};
 use crate::scan::{Control, Reader, Rows, Tile, check_cancel, ordered};
@@ -22,11 +22,17 @@ pub(super) struct Dots<'a> {
 }
 
 /// Buffers of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Buffers {
     reader: Reader,
     wide: Vec<f64>,
     dots: Vec<f64>,
+}
+
+impl Buffers {
+    pub(super) fn new(rows: &Rows) -> Self {
+        Self { reader: rows.reader(), wide: Vec::new(), dots: Vec::new() }
+    }
 }
 
 impl<'a> Dots<'a> {
@@ -129,7 +135,7 @@ impl<'a> Dots<'a> {
         used: impl Fn(usize) -> bool,
     ) -> Result<()> {
         self.rows.check_now(range)?;
-        let mut reader = Reader::default();
+        let mut reader = self.rows.reader();
         let mut values = vec![0.0; self.rows.width()];
         for row in range.clone().filter(|row| used(*row)) {
             check_cancel(self.control.cancel)?;
@@ -180,7 +186,7 @@ pub(super) fn dots_of_rows<T: Copy + Default + Send>(
     ordered(
         &rows.tiling(1),
         control,
-        Buffers::default,
+        || Buffers::new(rows),
         Vec::new,
         |buffers, tile, part: &mut Vec<T>| {
             part.clear();

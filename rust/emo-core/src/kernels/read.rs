@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::scan::{Control, Reader, Rows, check_cancel};
+use crate::scan::{Control, Rows, check_cancel};
 
 /// Rows `range` of one tensor, row by row.
 pub fn read_rows(rows: &Rows, range: Range<usize>, control: &Control) -> Result<Vec<f32>> {
@@ -19,7 +19,7 @@ pub fn read_rows(rows: &Rows, range: Range<usize>, control: &Control) -> Result<
     let width = rows.width();
     let mut out = vec![0.0; range.len() * width];
     let first = range.start;
-    rows.each_panel(&range, rows.panel_rows(), &mut Reader::default(), |panel, block| {
+    rows.each_panel(&range, rows.panel_rows(), &mut rows.reader(), |panel, block| {
         check_cancel(control.cancel)?;
         let begin = (panel.start - first) * width;
         for (row, values) in block.iter().zip(out[begin..].chunks_exact_mut(width.max(1))) {

@@ -6,12 +6,12 @@
 //! For `[d, m]` the rows are cut into tiles; each column adds its rows in order, one rounding each,
 //! and tiles are added in order.
 
-use super::moments::check_cells;
+use super::partial::check_cells;
 use super::project::{Dots, dots_of_rows};
 use super::simd::Tier;
 use super::simd::dots::{add_scaled_rows, widen};
 use crate::error::{Error, Result};
-use crate::scan::{Control, Reader, Rows, check_cancel, ordered};
+use crate::scan::{Control, Rows, check_cancel, ordered};
 
 /// Rows and columns of the block that is widened at a time.
 const STEP: usize = 8;
@@ -53,7 +53,7 @@ fn columns(rows: &Rows, directions: &[f64], k: usize, control: &Control) -> Resu
     ordered(
         &rows.tiling(1),
         control,
-        || (Reader::default(), vec![0.0; STEP * STRIP]),
+        || (rows.reader(), vec![0.0; STEP * STRIP]),
         || vec![0.0; k * m],
         |(reader, wide), tile, part| {
             part.fill(0.0);

@@ -116,13 +116,13 @@ impl Rows {
     ///
     /// Called before a value is blamed: damage is the better explanation.
     pub fn check_now(&self, range: &Range<usize>) -> Result<()> {
-        let mut buffer = Vec::new();
+        let (way, mut buffer) = (self.probe.settled(), Vec::new());
         for (index, local) in self.overlapping(range) {
             let part = &self.parts[index];
             let Some(chunks) = &part.chunks else { continue };
             let bytes = local.start * self.row_bytes()..local.end * self.row_bytes();
             for chunk in bytes.start / CHUNK..bytes.end.div_ceil(CHUNK).min(chunks.len()) {
-                let data = part.bytes(&self.chunk(part, chunk), Way::Map, &mut buffer)?;
+                let data = part.bytes(&self.chunk(part, chunk), way, &mut buffer)?;
                 self.compare(part, chunk, XxHash3_64::oneshot(data))?;
             }
         }

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How the bytes of one tile come in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// Mapped memory.
-    #[default]
     Map,
     /// Positional reads.
     Read,
@@ -54,6 +53,15 @@ impl Probe {
         match self.decided.load(Ordering::Relaxed) {
             UNDECIDED => by_number(self.picked.fetch_add(1, Ordering::Relaxed) % 2),
             decided => by_number(decided - 1),
+        }
+    }
+
+    /// The way of single reads: what is decided, mapping before that.
+    pub(super) fn settled(&self) -> Way {
+        if self.decided.load(Ordering::Relaxed) == Way::Read as u32 + 1 {
+            Way::Read
+        } else {
+            Way::Map
         }
     }
 

@@ -9,8 +9,8 @@ use super::rows::{Part, Rows};
 use super::tiles::Tile;
 use crate::error::Result;
 
-/// What one worker needs to read rows.
-#[derive(Debug, Default)]
+/// What one worker needs to read rows; made by [`Rows::reader`].
+#[derive(Debug)]
 pub struct Reader {
     way: Way,
     buffer: Vec<u8>,
@@ -32,6 +32,12 @@ impl<'a> Free<'a> {
 }
 
 impl Rows {
+    /// A reader that maps unless reading is asked for or safer.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader { way: self.probe.settled(), buffer: Vec::new(), check: Check::default() }
+    }
+
     /// Rows of a panel that stays in the second cache level.
     #[must_use]
     pub fn panel_rows(&self) -> usize {
@@ -53,8 +59,8 @@ impl Rows {
         let start = Instant::now();
         reader.way = self.probe.pick();
         let Reader { way, buffer, check } = reader;
-        let wanted =
-            if self.is_mapped(*way, &tile.rows) { 0 } else { tile.rows.len() * self.row_bytes() };
+        let mapped = self.is_mapped(*way, &tile.rows);
+        let wanted = if mapped { 0 } else { tile.rows.len() * self.row_bytes() };
         buffer.resize(wanted.max(buffer.len()), 0);
         let mut free = Free(&mut buffer[..wanted]);
         let mut rows = Vec::with_capacity(tile.rows.len());
@@ -72,7 +78,7 @@ impl Rows {
         if tile.ends_run {
             check.finish(self, *way)?;
         }
-        if wanted == 0 {
+        if mapped {
             self.release(&tile.rows);
         }
         self.probe.report(*way, tile.rows.len() * self.row_bytes(), start.elapsed());
