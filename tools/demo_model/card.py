@@ -132,7 +132,9 @@ Held-out replies (scenario and event patterns and words that training never saw)
 {results_table(summary, seen, texts)}
 
 Steering: layers {", ".join(map(str, steering["layers"]))}, strength {steering["alpha"]:g} of the
-norm, directions at position `{steering["position"]}`, all chosen on `sev.jsonl`. The perplexity of
+norm, directions at position `{steering["position"]}`,
+scope `{steering["scope"]}`, all chosen on `sev.jsonl`; steering and
+its control ran on {steering["scenarios"]} of the 160 scenarios, drawn by seed. The perplexity of
 the steered replies under the untouched model is {steered / plain:.2f} times that of unsteered ones.
 "No emotion named" counts replies judged neutral. Perplexity is that of the replies after the
 prompt that names no emotion. "Seen in training" counts whole replies that occur in the corpus.
@@ -152,7 +154,7 @@ def main() -> None:
         bundled("sev.jsonl"),
         bundled("sev_test.jsonl"),
         folder,
-        RunSettings(),
+        RunSettings(steer_scenarios=40),
         TerminalTalk(quiet=False),
     )
     training = json.loads((_MODEL / "training.json").read_text(encoding="utf-8"))

@@ -52,7 +52,7 @@ class RunSettings:
     grid_scenarios: int = 8
     steer_scenarios: int | None = None
     alphas: tuple[float, ...] = (0.15, 0.3, 0.6)
-    prompt_alphas: tuple[float, ...] = (0.75, 1.5)
+    prompt_alphas: tuple[float, ...] = (0.6, 1.2, 1.8)
     depths: tuple[str, ...] = ("0.0-0.16", "0.1-0.4", "0.3-0.6", "0.5-0.8", "0.2-0.8")
     max_new_tokens: int = 60
     dtype: str = "bf16"
