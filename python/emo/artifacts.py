@@ -91,7 +91,7 @@ def read_artifact(path: Path, kind: str) -> Artifact:
     _need_file(Path(path), kind)
     try:
         with safe_open(path, framework="numpy") as handle:
-            record = json.loads((handle.metadata() or {}).get(_KEY, "null"))
+            record = _loads((handle.metadata() or {}).get(_KEY, "null"))
             _check_record(path, record, kind)
             arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
@@ -149,11 +149,19 @@ def read_json(path: Path, what: str) -> Any:
     """
     _need_file(Path(path), what)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return _loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise _unreadable(path, what, error) from None
     except OSError as error:
         raise ResourceError.of("read", path, error) from None
+
+
+def _loads(text: str) -> Any:
+    """Read JSON; half a surrogate pair, which UTF-8 cannot hold, is a ValueError."""
+    value = json.loads(text)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

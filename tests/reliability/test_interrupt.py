@@ -113,12 +113,29 @@ def _compare(name: str) -> None:
             shutil.rmtree(mine)
 
 
+def test_an_error_that_an_interrupt_brings_about(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(path: Path) -> Iterator[object]:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("a library does not expect this")
+
+    monkeypatch.setattr("emo.data.stats.read_rows", stumble)
+    result = run_emo("data stats events.jsonl")
+    assert result.code == 130
+    check_lines(result, "interrupted", "goes on")
+
+
 def _start(command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "emo.cli", *command.split()],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell without job control starts its background processes deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 

@@ -345,6 +345,10 @@ def _check_shapes(path: Path, loaded: Directions) -> None:
     tables = [*loaded.unit.values(), *loaded.delta.values()]
     right = all(t.ndim == 2 and len(t) == n and t.dtype.kind == "f" for t in tables)
     right &= all(isinstance(name, str) for name in (*loaded.labels, loaded.method, loaded.position))
+    right &= all(
+        isinstance(counts, dict) and all(type(n) is int for n in counts.values())
+        for counts in (loaded.counts, loaded.groups)
+    )
     if not right or loaded.norms.keys() != loaded.unit.keys():
         raise ArtifactError(f"{path} is damaged: its arrays do not fit its {n} labels", hint=AGAIN)
     if not all(np.isfinite(table).all() for table in tables):

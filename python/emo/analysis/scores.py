@@ -170,7 +170,7 @@ class Scores:
             }
             labels = tuple(artifact.meta["labels"])
             for table in units.values():
-                _check_table(table, len(labels))
+                _check_table(table, labels)
             return cls(labels, str(artifact.meta["position"]), units, artifact.provenance)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             said = f"{path} is not a readable {KIND} file: {error}"
@@ -266,10 +266,12 @@ def check_name(path: Path) -> None:
         )
 
 
-def _check_table(table: UnitScores, n_labels: int) -> None:
-    shape = (n_labels, len(table.layers), *table.mean.shape[2:])
+def _check_table(table: UnitScores, labels: tuple[str, ...]) -> None:
+    shape = (len(labels), len(table.layers), *table.mean.shape[2:])
     right = all(getattr(table, name).shape == shape for name in _TABLES)
-    if not right or len(shape) != 3 or table.n.shape != (n_labels,):
+    right &= all(isinstance(label, str) for label in labels)
+    right &= all(type(layer) is int for layer in table.layers)
+    if not right or len(shape) != 3 or table.n.shape != shape[:1]:
         raise ValueError(f"the arrays of the {table.kind}s do not fit its labels and layers")
 
 

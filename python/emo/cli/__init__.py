@@ -27,7 +27,7 @@ VERBS = {
     "score": "Score neurons and heads by their contribution to each direction.",
     "report": "Write the HTML report of a run folder.",
 }
-INTERRUPTED = 130
+INTERRUPTED = ("interrupted", "the same command goes on where it stopped", 130)
 
 
 class VerbGroup(click.Group):
@@ -99,13 +99,15 @@ def _run(arguments: Sequence[str] | None) -> int:
         _flush_stdout()
         return code if isinstance(code, int) else 0
     except EmoError as error:
+        if _interrupted(error):
+            return _say(*INTERRUPTED)
         return _say(str(error), error.hint, error.exit_code)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         return _say(_usage_message(error), _usage_hint(error), 2)
     except (KeyboardInterrupt, click.Abort):
-        return _say("interrupted", "the same command goes on where it stopped", INTERRUPTED)
+        return _say(*INTERRUPTED)
     except SystemExit:  # click ends so when the reader of a pipe has left
         return 0
     except MemoryError:
@@ -120,7 +122,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         )
         return _say(str(trouble), trouble.hint, trouble.exit_code)
     except Exception as error:
-        return _bug(error)
+        return _say(*INTERRUPTED) if _interrupted(error) else _bug(error)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an error came up only while an interrupt was being handled."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _flush_stdout() -> None:

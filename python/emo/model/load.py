@@ -128,9 +128,11 @@ def _tokenizer(source: Source, *, trust_remote_code: bool) -> Any:
 
     loader: Any = AutoTokenizer
     try:
-        return loader.from_pretrained(
+        tokenizer = loader.from_pretrained(
             source.folder, local_files_only=True, trust_remote_code=trust_remote_code
         )
+        tokenizer("A word.")
+        return tokenizer
     # The library names no set of exceptions for files that are damaged.
     except Exception as error:
         raise unusable(f"the tokenizer of {source.name} cannot be read", error) from None

@@ -106,7 +106,7 @@ def read_run(folder: Path) -> Run:
     _need_mapping(configuration, folder / RUN)
     return Run(
         configuration=configuration,
-        data=_part(folder, "data", lambda path: _json(path, "data statistics", _mapping)),
+        data=_part(folder, "data", lambda path: _json(path, "data statistics", _statistics)),
         texts=_part(folder, "texts", read_texts),
         verdicts=_part(folder, "verdicts", read_verdicts),
         summary=_part(folder, "summary", lambda path: _json(path, "summary", Summary.parse)),
@@ -147,6 +147,14 @@ def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("it holds no object")
     return value
+
+
+def _statistics(value: Any) -> dict[str, Any]:
+    for name, counts in _mapping(value).items():
+        for field in ("valences", "themes", "words") if isinstance(counts, dict) else ():
+            if not isinstance(counts.get(field) or {}, dict):
+                raise TypeError(f"the {field} of {name} are no object")
+    return _mapping(value)
 
 
 def _need_mapping(configuration: Mapping[str, Any], path: Path) -> None:

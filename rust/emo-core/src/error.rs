@@ -50,7 +50,7 @@ impl Error {
 
     /// A damaged or foreign file.
     pub fn artifact(message: impl Into<String>) -> Self {
-        Self::new(Kind::Artifact, message)
+        Self::new(Kind::Artifact, message).hint("restore the file from a copy, or make it again")
     }
 
     /// Disk, permission or network trouble.
