@@ -8,7 +8,9 @@ what the user tells. The second learns to carry the emotion as a state: in most 
 system text is hidden from the user's and the reply's tokens, so that only the last token of the
 prompt reads it, and a linear read-out of a middle block, at that token and along the reply, is
 asked which emotion the reply has. Without the second phase the model ignores the emotion;
-without hiding, it looks the named word up at each step and carries nothing.
+without hiding, it looks the named word up at each step and carries nothing. In half of the second
+phase's conversations a random vector is added to the residual stream of an early block and changes
+nothing of what is asked for: so a push by itself means nothing, only its direction may.
 
 Each phase begins from the rounded weights of the one before, kept in `--work`, so that an
 interrupted training goes on with the next phase.
@@ -22,6 +24,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,8 @@ class Settings:
     user_loss: float = 0.2
     warmup: int = 60
     state_layer: int = 2
+    pushed_share: float = 0.5
+    push: float = 2.0
     seed: int = 11
 
 
@@ -64,8 +69,8 @@ class Settings:
 class Phase:
     """One pass over fresh conversations.
 
-    `user_share` of them count the user's text in the loss; with `reads_state` the
-    read-out of the emotion adds to it.
+    `user_share` of them count the user's text in the loss; with `reads_state` the read-out of the
+    emotion adds to it, and random vectors are added to the residual stream.
     """
 
     name: str
@@ -222,6 +227,35 @@ def state_loss(
     return 0.5 * losses[at_prompt].mean() + 0.5 * losses[~at_prompt].mean()
 
 
+@contextmanager
+def pushed(model: Any, group: list[Example], settings: Settings) -> Iterator[None]:
+    """Add a random vector to a share of the rows, after a block up to the one that is read.
+
+    Its length is up to `push` times that of the residual stream; it is added at the last token of
+    the prompt, in every second row along the reply too.
+    """
+    n, longest = len(group), max(len(example.ids) for example in group)
+    strength = torch.rand(n) * settings.push * (torch.rand(n) < settings.pushed_share)
+    along = torch.rand(n) < 0.5
+    factor = torch.zeros(n, longest, 1)
+    for row, example in enumerate(group):
+        end = len(example.ids) if along[row] else example.prompt_end
+        factor[row, example.prompt_end - 1 : end] = strength[row]
+    vector = torch.nn.functional.normalize(torch.randn(n, 1, settings.width), dim=-1)
+
+    def add(_module: Any, _inputs: Any, output: Any) -> Any:
+        state = output[0] if isinstance(output, tuple) else output
+        state = state + factor * state.detach().norm(dim=-1, keepdim=True) * vector
+        return (state, *output[1:]) if isinstance(output, tuple) else state
+
+    block = int(torch.randint(settings.state_layer + 1, ()))
+    handle = model.model.layers[block].register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def held_out_loss(model: Any, tokenizer: Any, settings: Settings, n: int = 2000) -> float:
     """Mean loss of held-out replies in nats per token, nothing hidden."""
     rows = corpus.generate(settings.seed + 1, n, split="heldout")
@@ -286,7 +320,8 @@ def train(model: Any, tokenizer: Any, settings: Settings, phase: Phase) -> list[
     began, seen, nats, tokens = time.perf_counter(), 0, 0.0, 0
     print(f"{phase.name}: {steps:,} steps")
     for step, group in enumerate(plan, 1):
-        loss, batch_nats, batch_tokens = loss_of(model, group, settings, read_out)
+        with pushed(model, group, settings) if phase.reads_state else nullcontext():
+            loss, batch_nats, batch_tokens = loss_of(model, group, settings, read_out)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for schedule in schedules:
