@@ -1,0 +1,1 @@
+"""Geometry of vectors: similarity, subspaces, alignment, components, each beside its null."""
