@@ -150,8 +150,9 @@ def test_parallel_residual_is_derived_and_not_edited() -> None:
 
 def test_positions_of_cached_steps(tiny_llama) -> None:
     from emo.model.cache import RowCache
+    from emo.model.language_model import cache_name
 
-    cache = RowCache(tiny_llama.n_layers, 8)
+    cache, name = RowCache(tiny_llama.n_layers, 8), cache_name(tiny_llama.body)
     seen = []
 
     def look(value, positions):
@@ -160,5 +161,5 @@ def test_positions_of_cached_steps(tiny_llama) -> None:
 
     with torch.inference_mode(), edit(tiny_llama, {Site(0, "resid_post"): look}):
         for token in (3, 4):
-            tiny_llama.module(torch.tensor([[token]]), past_key_values=cache, use_cache=True)
+            tiny_llama.module(torch.tensor([[token]]), use_cache=True, **{name: cache})
     assert seen == [[[0]], [[1]]]

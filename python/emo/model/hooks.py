@@ -121,7 +121,7 @@ class _Tokens:
         self._shape = (ids.shape[0], ids.shape[1])
         self._mask, self._positions = kwargs.get("attention_mask"), None
         if self._mask is None:
-            cache = kwargs.get("past_key_values")
+            cache = kwargs.get("cache", kwargs.get("past_key_values"))
             start = 0 if cache is None else int(cache.get_seq_length())
             columns = torch.arange(start, start + ids.shape[1], device=ids.device)
             self._positions = columns.expand(self._shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,8 +187,8 @@ class LanguageModel:
             input_ids=batch.ids,
             attention_mask=batch.mask.long(),
             position_ids=batch.positions,
-            past_key_values=cache,
             use_cache=cache is not None,
+            **{cache_name(self.body): cache},
         )
         hidden: torch.Tensor = outputs[0]
         return hidden
@@ -228,6 +229,12 @@ class LanguageModel:
             "dtype": str(self.dtype).removeprefix("torch."),
             "attention": str(config._attn_implementation),
         }
+
+
+def cache_name(body: nn.Module) -> str:
+    """Name of the argument that takes cached keys and values; newer libraries call it `cache`."""
+    arguments = inspect.signature(body.forward).parameters
+    return "cache" if "cache" in arguments else "past_key_values"
 
 
 def _eos_ids(module: nn.Module, tokenizer: Any) -> frozenset[int]:
