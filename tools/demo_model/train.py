@@ -35,6 +35,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import corpus
+from muon import Muon
 
 _ROOT = Path(__file__).resolve().parents[2]
 SPECIAL = ("<pad>", "<s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
@@ -83,7 +84,7 @@ class Phase:
 
 
 PHASES = (
-    Phase("talk", 11, 110_000, matrix_lr=0.02, vector_lr=3e-3, user_share=0.3),
+    Phase("talk", 11, 80_000, matrix_lr=0.02, vector_lr=3e-3, user_share=0.3),
     Phase("carry", 13, 60_000, matrix_lr=0.012, vector_lr=2e-3, user_share=0.05, reads_state=True),
 )
 EMOTIONS = ("neutral", "anger", "sadness", "happiness", "fear", "surprise", "disgust")
@@ -294,7 +295,7 @@ def optimizers(model: Any, phase: Phase, read_out: Any) -> list[torch.optim.Opti
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     others += [] if read_out is None else list(read_out.parameters())
     return [
-        torch.optim.Muon(matrices, lr=phase.matrix_lr, weight_decay=0.01),
+        Muon(matrices, lr=phase.matrix_lr, weight_decay=0.01),
         torch.optim.AdamW(others, lr=phase.vector_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
@@ -335,7 +336,7 @@ def train(model: Any, tokenizer: Any, settings: Settings, phase: Phase) -> list[
             rate = seen / (time.perf_counter() - began)
             print(
                 f"step {step}/{steps} reply {nats / tokens:.3f} "
-                f"all {float(loss):.3f} {rate:,.0f} tokens/s",
+                f"all {loss.item():.3f} {rate:,.0f} tokens/s",
                 flush=True,
             )
             nats, tokens = 0.0, 0
