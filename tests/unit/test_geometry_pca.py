@@ -1,0 +1,107 @@
+"""Principal components beside the level that independent columns reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_toys import Toy
+
+from emo.errors import NumericalError, UsageError
+from emo.geometry.pca import independent_edge, pca, pca_store
+
+
+def planted(n: int, d: int, sizes: list[float], noise: float = 0.05, seed: int = 0) -> np.ndarray:
+    """Rows of low rank plus noise, around a mean."""
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.normal(size=(d, len(sizes))))[0].T
+    scores = rng.normal(size=(n, len(sizes))) * sizes
+    return scores @ axes + noise * rng.normal(size=(n, d)) + rng.normal(size=d)
+
+
+@pytest.mark.parametrize("shape", [(200, 30), (30, 200), (64, 64), (11, 300)])
+def test_components_equal_those_of_the_svd(shape: tuple[int, int]) -> None:
+    x = planted(*shape, [5.0, 3.0, 2.0])
+    found = pca(x, 3)
+    centred = x - x.mean(0)
+    _, sizes, right = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(found.mean, x.mean(0), atol=1e-6)
+    np.testing.assert_allclose(found.variances, sizes[:3] ** 2 / (len(x) - 1), rtol=1e-5)
+    np.testing.assert_allclose(found.explained, sizes[:3] ** 2 / (sizes**2).sum(), rtol=1e-5)
+    np.testing.assert_allclose(np.abs((found.components * right[:3]).sum(1)), 1, atol=1e-5)
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(3), atol=1e-10)
+    largest = np.abs(found.components).argmax(1)
+    assert (found.components[np.arange(3), largest] > 0).all()
+    assert (found.n, found.d) == shape
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 200), (300, 40), (400, 400)])
+def test_the_null_is_the_level_of_shuffled_columns(n: int, d: int) -> None:
+    rng = np.random.default_rng(n)
+    x = planted(n, d, [8.0, 4.0], noise=1) * rng.exponential(size=d)
+    found = pca(x, 1)
+    shares = []
+    for _ in range(10):
+        shuffled = rng.permuted(x, axis=0)
+        sizes = np.linalg.svd(shuffled - shuffled.mean(0), compute_uv=False)
+        shares.append(sizes[0] ** 2 / (sizes**2).sum())
+    assert found.null == pytest.approx(np.mean(shares), rel=0.2)
+
+
+def test_the_edge_of_equal_columns_is_marchenko_pastur() -> None:
+    wanted = 2.5 * (1 + np.sqrt(700 / 300)) ** 2
+    assert independent_edge(np.full(701, 2.5), 301) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_noise_warns_and_structure_does_not() -> None:
+    rng = np.random.default_rng(3)
+    small = pca(rng.normal(size=(40, 60)) * 0.5, 2)
+    assert small.explained[0] < 1.3 * small.null
+    assert pca(planted(100, 60, [9.0, 4.0]), 2).warnings == ()
+
+
+def test_few_rows_and_repeated_rows_warn() -> None:
+    x = planted(4, 20, [3.0])
+    found = pca(x, 5)
+    assert found.components.shape == (3, 20)
+    assert any("3 components, not 5" in line for line in found.warnings)
+    assert any("4 rows for 5 components" in line for line in found.warnings)
+    doubled = pca(np.vstack([x, x[:2]]), 2)
+    assert any("2 of 6 rows repeat" in line for line in doubled.warnings)
+
+
+def test_a_store_gives_what_its_rows_give(tmp_path: Path) -> None:
+    toy = Toy(n_groups=20)
+    store = toy.write_store(tmp_path / "store", cuts=(7, 30))
+    x = store.read("L1.mlp_act", "last")
+    whole, part = pca_store(store, "L1.mlp_act", "last", 3), slice(3, 40)
+    np.testing.assert_allclose(whole.variances, pca(x, 3).variances, rtol=1e-5)
+    chosen = pca_store(store, "L1.mlp_act", "last", 3, rows=np.arange(len(x))[part])
+    np.testing.assert_allclose(chosen.variances, pca(x[part], 3).variances, rtol=1e-5)
+    assert chosen.n == 37
+    mask = np.zeros(len(x), bool)
+    mask[part] = True
+    again = pca_store(store, "L1.mlp_act", "last", 3, rows=mask)
+    for name in (field.name for field in dataclasses.fields(again)):
+        np.testing.assert_array_equal(getattr(again, name), getattr(chosen, name))
+
+
+def test_bad_input_is_named(tmp_path: Path) -> None:
+    store = Toy().write_store(tmp_path / "store")
+    n = store.n_rows("last")
+    with pytest.raises(NumericalError, match="all 5 rows are equal"):
+        pca(np.ones((5, 4)), 1)
+    with pytest.raises(NumericalError, match="1 rows have no variance"):
+        pca(np.ones((1, 4)), 1)
+    with pytest.raises(NumericalError, match="inf at row 2, column 1"):
+        pca([[0.0, 1.0], [1.0, 1.0], [2.0, np.inf]], 1)
+    with pytest.raises(UsageError, match="k is 0"):
+        pca(np.eye(3), 0)
+    with pytest.raises(UsageError, match="k is 0"):
+        pca_store(store, "L1.mlp_act", "last", 0)
+    with pytest.raises(UsageError, match="indices below"):
+        pca_store(store, "L1.mlp_act", "last", 1, rows=np.array([n]))
+    with pytest.raises(UsageError, match="twice"):
+        pca_store(store, "L1.mlp_act", "last", 1, rows=np.array([1, 1]))
