@@ -28,9 +28,10 @@ test: lint
 	cargo test --quiet --workspace
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 bench:
-	cargo bench
+	cargo bench -p emo-benches
 peers: $(READY)
-	$(BIN)/python benches/peers/score.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group peers
+	$(BIN)/python benches/peers/collect.py
 demo-model: $(READY)
 	$(BIN)/python tools/demo_model/train.py && $(BIN)/python tools/demo_model/card.py
 wheel: $(BIN)/uv
