@@ -15,7 +15,7 @@ from emo.data.prompts import PromptBuilder  # noqa: E402
 from emo.experiments.elicit import Push, elicit  # noqa: E402
 from emo.experiments.evaluate import rate  # noqa: E402
 from emo.experiments.fluency import likelihoods, perplexity  # noqa: E402
-from emo.experiments.strength import Cell, Plan, Strength, choose, pick  # noqa: E402
+from emo.experiments.strength import Cell, Plan, Strength, choose, pick, ranked  # noqa: E402
 from emo.judge.protocol import labelled, unlabelled  # noqa: E402
 from emo.sites import Site  # noqa: E402
 
@@ -38,28 +38,42 @@ class VowelJudge:
         ]
 
 
-def cell(hits, n, ppl, alpha=1.0):
-    return Cell((0,), alpha, "last", rate(hits, n, 0), ppl)
+def cell(hits, n, ppl, alpha=1.0, control=None):
+    held = None if control is None else rate(control, 10, 0)
+    return Cell((0,), alpha, "last", rate(hits, n, 0), ppl, control=held)
+
+
+@pytest.mark.parametrize(
+    ("cells", "order"),
+    [
+        ([cell(1, 4, 10), cell(3, 4, 20), cell(4, 4, 31)], [1, 0]),
+        ([cell(3, 4, 20), cell(3, 4, 19), cell(3, 4, 19)], [1, 2, 0]),
+        ([cell(3, 4, 30.0), cell(2, 4, 10)], [0, 1]),
+        ([cell(3, 4, None), cell(0, 4, 10)], [1]),
+        ([cell(0, 0, 10), cell(0, 4, 12)], [1]),
+        ([cell(4, 4, 31), cell(4, 4, 40)], []),
+        ([], []),
+    ],
+)
+def test_the_most_accurate_within_three_times_the_baseline_come_first(cells, order):
+    assert ranked(cells, 10.0, 3.0) == order
+
+
+def test_without_a_baseline_nothing_is_fluent():
+    assert ranked([cell(4, 4, 10)], None, 3.0) == []
 
 
 @pytest.mark.parametrize(
     ("cells", "chosen"),
     [
-        ([cell(1, 4, 10), cell(3, 4, 20), cell(4, 4, 31)], 1),
-        ([cell(3, 4, 20), cell(3, 4, 19), cell(3, 4, 19)], 1),
-        ([cell(3, 4, 30.0), cell(2, 4, 10)], 0),
-        ([cell(3, 4, None), cell(0, 4, 10)], 1),
-        ([cell(0, 0, 10), cell(0, 4, 12)], 1),
-        ([cell(4, 4, 31), cell(4, 4, 40)], None),
+        ([cell(4, 4, 10, control=5), cell(3, 4, 10, control=1)], 1),
+        ([cell(3, 4, 10, control=1), cell(4, 4, 10, control=2)], 0),
+        ([cell(4, 4, 10, control=9), cell(3, 4, 10, control=5)], 1),
         ([], None),
     ],
 )
-def test_the_most_accurate_within_three_times_the_baseline_wins(cells, chosen):
-    assert pick(cells, 10.0, 3.0) is (None if chosen is None else cells[chosen])
-
-
-def test_without_a_baseline_there_is_no_choice():
-    assert pick([cell(4, 4, 10)], None, 3.0) is None
+def test_random_vectors_must_not_do_the_same(cells, chosen):
+    assert pick(cells, 0.2) is (None if chosen is None else cells[chosen])
 
 
 def test_the_mildest_setting_is_there_when_nothing_is_chosen():
@@ -90,6 +104,10 @@ def directions(model):
     return {"last": drawn(0), "reply": drawn(1)}
 
 
+def _push(directions, cell):
+    return Push(directions[cell.position], cell.layers, cell.alpha, "rms", cell.scope)
+
+
 def test_the_whole_grid_is_tried_and_every_cell_can_be_had_again(model, directions):
     builder = PromptBuilder(model.tokenizer)
     seen = []
@@ -114,7 +132,15 @@ def test_the_whole_grid_is_tried_and_every_cell_can_be_had_again(model, directio
     assert one.accuracy == pytest.approx(hits / max(one.rate["n"], 1))
     values = list(likelihoods(model, texts, builder).values())
     assert one.perplexity == pytest.approx(perplexity(values), rel=1e-5)
-    assert found.choice == pick(found.cells, found.baseline_perplexity, PLAN.limit_ratio)
+    order = ranked(found.cells, found.baseline_perplexity, PLAN.limit_ratio)
+    tried = [found.cells[number] for number in order if found.cells[number].control]
+    assert found.choice == pick(tried, found.baseline_accuracy + PLAN.control_margin)
+    assert tried
+    control = elicit(
+        model, SAMPLES, method="random", push=_push(directions, tried[0]).randomised(0), **shared
+    )
+    verdicts = VowelJudge().judge(control)
+    assert tried[0].control["n"] == sum(v.label is not None for v in verdicts)
     row = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert {"layers", "alpha", "position", "accuracy", "perplexity", "perplexity_ratio"} <= set(
         row["grid"][0]

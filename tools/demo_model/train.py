@@ -84,8 +84,8 @@ class Phase:
 
 
 PHASES = (
-    Phase("talk", 11, 80_000, matrix_lr=0.02, vector_lr=3e-3, user_share=0.3),
-    Phase("carry", 13, 60_000, matrix_lr=0.012, vector_lr=2e-3, user_share=0.05, reads_state=True),
+    Phase("talk", 11, 60_000, matrix_lr=0.02, vector_lr=3e-3, user_share=0.3),
+    Phase("carry", 13, 50_000, matrix_lr=0.012, vector_lr=2e-3, user_share=0.05, reads_state=True),
 )
 EMOTIONS = ("neutral", "anger", "sadness", "happiness", "fear", "surprise", "disgust")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emo.analysis.directions import Directions
@@ -13,7 +13,7 @@ from emo.data.texts import Text
 from emo.errors import DataError, UsageError
 from emo.experiments.elicit import MAX_NEW_TOKENS, Push, elicit
 from emo.experiments.evaluate import rate
-from emo.experiments.fluency import Likelihood, likelihoods, perplexity
+from emo.experiments.fluency import likelihoods, perplexity
 from emo.judge import Judge
 from emo.model import LanguageModel
 from emo.model.steering import Relative, Scope
@@ -22,6 +22,7 @@ from emo.sites import parse_layers
 DEPTHS = ("0.1-0.4", "0.3-0.6", "0.5-0.8", "0.2-0.8")
 ALPHAS = (2.0, 4.0, 8.0, 16.0)
 LIMIT_RATIO = 3.0
+CONTROL_MARGIN = 0.1
 Progress = Callable[[int, int], None]
 
 
@@ -41,6 +42,11 @@ class Plan:
         Which directions to try; empty for all that are given.
     limit_ratio : float
         Largest perplexity of the steered replies, in multiples of the baseline's.
+    control_margin : float
+        By how much random vectors of the same norm may raise the share of replies judged as their
+        target above that of unsteered ones.
+    tries : int
+        How many of the best settings are held against that control.
     """
 
     depths: tuple[str, ...] = DEPTHS
@@ -48,6 +54,8 @@ class Plan:
     prompt_alphas: tuple[float, ...] = ()
     positions: tuple[str, ...] = ()
     limit_ratio: float = LIMIT_RATIO
+    control_margin: float = CONTROL_MARGIN
+    tries: int = 4
     relative: Relative = "rms"
     scope: Scope = "both"
     max_new_tokens: int = MAX_NEW_TOKENS
@@ -56,7 +64,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cell:
-    """One setting and what came of it; `rate` as in `emo.experiments.evaluate`."""
+    """One setting and what came of it; `rate` as in `emo.experiments.evaluate`.
+
+    `control` is the rate of random vectors of the same norm, where the setting was held against
+    them.
+    """
 
     layers: tuple[int, ...]
     alpha: float
@@ -64,11 +76,17 @@ class Cell:
     rate: Mapping[str, Any]
     perplexity: float | None
     scope: Scope = "both"
+    control: Mapping[str, Any] | None = None
 
     @property
     def accuracy(self) -> float:
         """Share of the labelled replies judged as their target; 0 when none was labelled."""
-        return float(self.rate["accuracy"] or 0.0)
+        return _share(self.rate)
+
+    @property
+    def gain(self) -> float:
+        """By how much the directions are more accurate than the control."""
+        return self.accuracy - (_share(self.control) if self.control else 0.0)
 
     def ratio(self, baseline: float | None) -> float | None:
         """Perplexity in multiples of the baseline's."""
@@ -79,7 +97,8 @@ class Cell:
         row = {"layers": list(self.layers), "alpha": self.alpha, "position": self.position}
         row["scope"] = self.scope
         row |= {"perplexity": self.perplexity, "perplexity_ratio": self.ratio(baseline)}
-        return row | dict(self.rate)
+        control = None if self.control is None else dict(self.control)
+        return row | dict(self.rate) | {"control": control}
 
 
 @dataclass(frozen=True)
@@ -95,12 +114,15 @@ class Strength:
     baseline_perplexity : float or None
         Of unsteered replies to the same samples.
     plan : Plan
+    baseline_accuracy : float
+        Share of the unsteered replies judged as each target would be, averaged.
     """
 
     choice: Cell | None
     cells: tuple[Cell, ...]
     baseline_perplexity: float | None
     plan: Plan = field(default_factory=Plan)
+    baseline_accuracy: float = 0.0
 
     @property
     def mildest(self) -> Cell:
@@ -115,7 +137,9 @@ class Strength:
             "mildest": self.mildest.to_json(base),
             "grid": [cell.to_json(base) for cell in self.cells],
             "baseline_perplexity": base,
+            "baseline_accuracy": self.baseline_accuracy,
             "limit_ratio": self.plan.limit_ratio,
+            "control_margin": self.plan.control_margin,
             "relative": self.plan.relative,
         }
 
@@ -130,13 +154,17 @@ def choose(
     emotions: Sequence[str],
     plan: Plan | None = None,
     held_out: Collection[str] = (),
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Strength:
-    """Steer with every setting of a grid; take the most accurate that stays fluent.
+    """Steer with every setting of a grid; take the most accurate that is fluent and specific.
 
-    The choice has the highest judged accuracy among the settings whose perplexity under the
-    untouched model is at most `limit_ratio` times that of unsteered replies; ties go to the
-    smaller perplexity, then to the earlier setting.
+    Settings whose perplexity under the untouched model is at most `limit_ratio` times that of
+    unsteered replies are ranked by judged accuracy; ties go to the smaller perplexity, then to
+    the earlier setting. The best of them are held, one after the other, against random vectors
+    of the same norm, and the first counts under which these stay within `control_margin` of
+    unsteered replies. When none of the best `tries` does, the one that gains most over its
+    control is taken.
 
     Parameters
     ----------
@@ -152,6 +180,8 @@ def choose(
     plan : Plan, optional
     held_out : collection of str
         Groups of the test data; none of the samples may belong to them.
+    seed : int
+        Of the random vectors.
     progress : callable (settings done, settings in all), optional
 
     Returns
@@ -168,30 +198,46 @@ def choose(
     plan = plan or Plan()
     _check_discovery(samples, held_out)
     settings = _settings(model.n_layers, directions, plan)
-    shared: dict[str, Any] = {"emotions": emotions, "builder": builder}
-    shared |= {"max_new_tokens": plan.max_new_tokens, "batch_size": plan.batch_size}
-    plain = elicit(model, samples, method="baseline", **shared)
-    base = perplexity(list(_likelihoods(model, plain, builder, plan).values()))
+    trial = _Trial(model, samples, judge, builder, emotions, plan)
+    plain = trial.elicit("baseline")
+    base = trial.perplexity(plain)
     cells = []
     for done, (position, layers, alpha, scope) in enumerate(settings, 1):
         push = Push(directions[position], layers, alpha, plan.relative, scope)
-        texts = elicit(model, samples, method="steering", push=push, **shared)
-        values = _likelihoods(model, texts, builder, plan)
-        fluency, judged = perplexity(list(values.values())), _rate(judge, texts)
-        cells.append(Cell(layers, alpha, position, judged, fluency, scope))
+        texts = trial.elicit("steering", push)
+        cells.append(
+            Cell(layers, alpha, position, trial.rate(texts), trial.perplexity(texts), scope)
+        )
         if progress is not None:
             progress(done, len(settings))
-    return Strength(pick(cells, base, plan.limit_ratio), tuple(cells), base, plan)
+    usual, tried = trial.usual_share(plain), []
+    for number in ranked(cells, base, plan.limit_ratio)[: plan.tries]:
+        cell = cells[number]
+        push = Push(directions[cell.position], cell.layers, cell.alpha, plan.relative, cell.scope)
+        control = trial.rate(trial.elicit("random", push.randomised(seed)))
+        cells[number] = replace(cell, control=control)
+        tried.append(cells[number])
+        if _share(control) <= usual + plan.control_margin:
+            break
+    return Strength(pick(tried, usual + plan.control_margin), tuple(cells), base, plan, usual)
 
 
-def pick(cells: Sequence[Cell], baseline: float | None, limit_ratio: float) -> Cell | None:
-    """Return the most accurate cell within the limit, or None."""
+def ranked(cells: Sequence[Cell], baseline: float | None, limit_ratio: float) -> list[int]:
+    """Return the numbers of the cells within the limit of fluency, the most accurate first."""
     fluent = []
     for number, cell in enumerate(cells):
         ratio = cell.ratio(baseline)
         if ratio is not None and ratio <= limit_ratio and cell.rate["n"]:
             fluent.append((-cell.accuracy, ratio, number))
-    return cells[min(fluent)[2]] if fluent else None
+    return [number for _, _, number in sorted(fluent)]
+
+
+def pick(tried: Sequence[Cell], limit: float) -> Cell | None:
+    """Return the first cell whose control stays within the limit, else that of the largest gain."""
+    for cell in tried:
+        if _share(cell.control or {}) <= limit:
+            return cell
+    return max(tried, key=lambda cell: cell.gain, default=None)
 
 
 def _check_discovery(samples: Sequence[Sample], held_out: Collection[str]) -> None:
@@ -225,14 +271,46 @@ def _settings(
     return settings
 
 
-def _likelihoods(
-    model: LanguageModel, texts: Sequence[Text], builder: PromptBuilder, plan: Plan
-) -> dict[str, Likelihood]:
-    return likelihoods(model, texts, builder, batch_size=plan.batch_size)
+@dataclass(frozen=True)
+class _Trial:
+    """Elicits, judges and weighs replies to the same samples, one setting after the other."""
+
+    model: LanguageModel
+    samples: Sequence[Sample]
+    judge: Judge
+    builder: PromptBuilder
+    emotions: Sequence[str]
+    plan: Plan
+
+    def elicit(self, method: str, push: Push | None = None) -> list[Text]:
+        return elicit(
+            self.model,
+            self.samples,
+            emotions=self.emotions,
+            method=method,
+            builder=self.builder,
+            push=push,
+            max_new_tokens=self.plan.max_new_tokens,
+            batch_size=self.plan.batch_size,
+        )
+
+    def perplexity(self, texts: Sequence[Text]) -> float | None:
+        size = self.plan.batch_size
+        found = likelihoods(self.model, texts, self.builder, batch_size=size)
+        return perplexity(list(found.values()))
+
+    def rate(self, texts: Sequence[Text]) -> dict[str, Any]:
+        verdicts = self.judge.judge(texts)
+        n = sum(verdict.label is not None for verdict in verdicts)
+        hits = sum(v.label is not None and v.label == v.emotion for v in verdicts)
+        return rate(hits, n, len(verdicts) - n)
+
+    def usual_share(self, plain: Sequence[Text]) -> float:
+        """Share of unsteered replies judged as a target would be, averaged over the targets."""
+        labels = [verdict.label for verdict in self.judge.judge(plain) if verdict.label is not None]
+        hits = sum(label in self.emotions for label in labels)
+        return hits / len(labels) / len(self.emotions) if labels else 0.0
 
 
-def _rate(judge: Judge, texts: Sequence[Text]) -> dict[str, Any]:
-    verdicts = judge.judge(texts)
-    n = sum(verdict.label is not None for verdict in verdicts)
-    hits = sum(v.label is not None and v.label == v.emotion for v in verdicts)
-    return rate(hits, n, len(verdicts) - n)
+def _share(rate: Mapping[str, Any]) -> float:
+    return float(rate.get("accuracy") or 0.0)

@@ -231,6 +231,7 @@ class _Run:
                     batch_size=settings.batch_size,
                 ),
                 held_out={scenario_of(sample) for sample in self.test},
+                seed=settings.seed,
                 progress=report,
             )
         write_json(self._path("strength.json"), strength.to_json())

@@ -26,6 +26,7 @@ class Setting:
     perplexity: float | None
     ratio: float | None
     rate: Rate | None = None
+    control: Rate | None = None
 
     @classmethod
     def parse(cls, row: Mapping[str, Any]) -> Setting:
@@ -38,6 +39,7 @@ class Setting:
             perplexity=finite(row.get("perplexity")),
             ratio=finite(row.get("perplexity_ratio")),
             rate=Rate.parse(row) if "n" in row else None,
+            control=Rate.parse(row["control"]) if row.get("control") else None,
         )
 
     @property

@@ -48,7 +48,8 @@ def _explanation(strength: Strength) -> Markup:
         rule += (
             f"The setting with the highest accuracy counts whose perplexity stays within "
             f"{plain(limit)} times that of unsteered replies ({short(base)}, so at most "
-            f"{short(base * limit)}). "
+            f"{short(base * limit)}), and under which random vectors of the same norm stay near "
+            "unsteered replies. "
         )
     if strength.choice is not None:
         fair = (
@@ -67,6 +68,8 @@ def _described(setting: Setting) -> str:
     rate = setting.rate
     among = f" ({percent_range(rate.low, rate.high)}, n {rate.n})" if rate else ""
     ratio = f" (× {short(setting.ratio)})." if setting.ratio is not None else "."
+    if setting.control:
+        ratio += f" Random vectors of the same norm: {percent(setting.control.accuracy)}."
     return (
         f"layers {layer_range(setting.layers)}, α = {plain(setting.alpha)}{where}; accuracy "
         f"{percent(setting.accuracy)}{among}, perplexity {short(setting.perplexity)}{ratio}"
@@ -282,11 +285,13 @@ def _table(strength: Strength) -> Markup:
             _position(s.position) or NONE,
             percent(s.accuracy),
             percent_range(s.rate.low, s.rate.high) if s.rate else NONE,
+            percent(s.control.accuracy) if s.control else NONE,
             short(s.perplexity),
             f"× {short(s.ratio)}" if s.ratio is not None else NONE,
             ", ".join(state),
         )
         rows.append(Row(cells, "group" if chosen else None))
-    columns = ("layers", "α", "directions at", "accuracy", "95 %", "perplexity", "to unsteered", "")
-    made = table("Settings, most accurate first", columns, rows, words=(2, 7))
+    columns: tuple[str, ...] = ("layers", "α", "directions at", "accuracy", "95 %")
+    columns += ("random vectors", "perplexity", "to unsteered", "")
+    made = table("Settings, most accurate first", columns, rows, words=(2, 8))
     return folded(f"{len(rows)} of {len(strength.grid)} settings as a table", made)
