@@ -32,6 +32,8 @@ def run(*arguments):
         ("data", "--help"),
         ("data", "validate", str(bundled("sev.jsonl"))),
         ("data", "stats", str(bundled("small"))),
+        ("geometry", "--help"),
+        ("geometry", "rsa", "--help"),
         ("dta",),
     ],
 )

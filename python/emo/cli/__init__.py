@@ -9,7 +9,8 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -25,6 +26,7 @@ VERBS = {
     "store": "Describe or verify a store.",
     "directions": "Compute emotion directions from a store.",
     "score": "Score neurons and heads by their contribution to each direction.",
+    "geometry": "Compare vectors: similarity, overlap, alignment, components.",
     "report": "Write the HTML report of a run folder.",
 }
 INTERRUPTED = ("interrupted", "the same command goes on where it stopped", 130)
@@ -52,28 +54,44 @@ class UnknownVerbError(click.UsageError):
 
 
 class LazyGroup(VerbGroup):
-    """A group whose verbs are imported when they are called, so that help stays fast."""
+    """A group whose verbs are imported when they are called, so that help stays fast.
+
+    Parameters
+    ----------
+    verbs : mapping of str to str
+        Names and what they do, in the order of the work.
+    package : str
+        Where the module of each verb is; it holds a command of the same name.
+    """
+
+    def __init__(
+        self, *arguments: Any, verbs: Mapping[str, str], package: str, **more: Any
+    ) -> None:
+        super().__init__(*arguments, **more)
+        self.verbs, self.package = verbs, package
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs in the order of the work."""
-        return list(VERBS)
+        return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one verb."""
-        if cmd_name not in VERBS:
+        if cmd_name not in self.verbs:
             return None
-        module = importlib.import_module(f"emo.cli.{cmd_name}")
+        module = importlib.import_module(f"{self.package}.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
         with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(self.verbs.items()))
 
 
 @click.group(
     cls=LazyGroup,
+    verbs=VERBS,
+    package="emo.cli",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 data, 4 model, 5 damaged or foreign file, "

@@ -23,6 +23,11 @@ def output_file(command: Command) -> Command:
     return _with_output(command, check_file, "The file to write.")
 
 
+def optional_file(command: Command) -> Command:
+    """Add ``-o`` for a result that is printed anyway."""
+    return _with_output(command, check_file, "Write the result to this file too.", required=False)
+
+
 def output_folder(command: Command) -> Command:
     """Add ``-o`` for a result that is a folder."""
     return _with_output(command, check_folder, "The folder to write; made when missing.")
@@ -76,14 +81,17 @@ def _check_way(path: Path) -> None:
         raise ResourceError.of("write in", place, PermissionError(errno.EACCES, ""))
 
 
-def _with_output(command: Command, check: Callable[[Path], None], text: str) -> Command:
+def _with_output(
+    command: Command, check: Callable[[Path], None], text: str, *, required: bool = True
+) -> Command:
     @functools.wraps(command)
     def checked(**arguments: Any) -> Any:
-        check(arguments["output"])
-        _refuse_input(arguments["output"], arguments)
+        if arguments["output"] is not None:
+            check(arguments["output"])
+            _refuse_input(arguments["output"], arguments)
         return command(**arguments)
 
-    option = click.option("-o", "--output", type=_TYPE, required=True, help=text)
+    option = click.option("-o", "--output", type=_TYPE, required=required, help=text)
     return cast("Command", option(checked))
 
 

@@ -1,0 +1,137 @@
+"""How a verb of ``emo geometry`` hands over what it found: table, JSON, artifact, warnings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from emo.artifacts import FORMAT_VERSION, package_version, write_json
+from emo.cli import options
+from emo.cli.geometry.choice import Place
+
+_MAX_COLUMNS = 12
+_MAX_WARNINGS = 6
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verb found.
+
+    Parameters
+    ----------
+    kind : str
+        The verb.
+    values : mapping
+        The JSON object, arrays and numbers of numpy included.
+    tables : sequence of Table
+    sentence : str
+        What it means, in one sentence.
+    warnings : sequence of str
+        Why it may mislead.
+    places : sequence of Place
+        What was compared.
+    settings : mapping
+        Options that change the numbers.
+    """
+
+    kind: str
+    values: Mapping[str, Any]
+    tables: Sequence[Table]
+    sentence: str
+    warnings: Sequence[str]
+    places: Sequence[Place]
+    settings: Mapping[str, Any]
+
+    def deliver(self, output: Path | None, *, as_json: bool, quiet: bool) -> None:
+        """Print it, warnings on stderr, and write the artifact where one is wanted."""
+        notes = list(dict.fromkeys(self.warnings))
+        values = plain({**self.values, "warnings": notes})
+        if output is not None:
+            write_json(output, self._artifact(values))
+        _warn(notes)
+        if as_json:
+            options.print_json(values)
+        else:
+            console = Console(highlight=False, markup=False)
+            for table in self.tables:
+                console.print(table)
+            console.print(self.sentence, soft_wrap=True)
+        if output is not None:
+            options.console(quiet=quiet).print(f"wrote {output}", soft_wrap=True, markup=False)
+
+    def _artifact(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "kind": f"geometry-{self.kind}",
+            "format": FORMAT_VERSION,
+            "version": package_version(),
+            **values,
+            "provenance": {
+                "inputs": [p.source.record(p.site) for p in dict.fromkeys(self.places)],
+                "options": plain(self.settings),
+            },
+        }
+
+
+def _warn(notes: Sequence[str]) -> None:
+    for note in notes[:_MAX_WARNINGS]:
+        click.echo(f"warning: {note}", err=True)
+    if len(notes) > _MAX_WARNINGS:
+        click.echo(f"warning: {len(notes) - _MAX_WARNINGS} more, all in --json and -o", err=True)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON knows it: lists for arrays, None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def pairs_table(title: str, rows: Mapping[str, str]) -> Table:
+    """Return a table of names and values."""
+    table = Table("what", "value", title=title, title_justify="left", show_header=False)
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+def matrix_table(
+    title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[str]]
+) -> Table:
+    """Return a table of a matrix; where it is too wide, of some evenly spaced columns."""
+    every = max(math.ceil(len(columns) / _MAX_COLUMNS), 1)
+    note = f" (every {every}th column; all are in --json and -o)" if every > 1 else ""
+    table = Table(title=title + note, title_justify="left")
+    for name in ("", *columns[::every]):
+        table.add_column(name, justify="right" if name else "left")
+    for name, line in zip(rows, cells, strict=True):
+        table.add_row(name, *line[::every])
+    return table
+
+
+def named(places: Sequence[Place]) -> list[str]:
+    """Names of sites, for tables; the file's name where there are none."""
+    return [place.site or place.source.path.name for place in places]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number for a table."""
+    return "none" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def chance_of(p: float) -> str:
+    """Write a p-value."""
+    return f"{p:.2g}" if p >= 1e-4 else f"{p:.1e}"
