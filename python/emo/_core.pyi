@@ -196,6 +196,7 @@ def grouped_contributions(
     weights: NDArray[np.float64],
     group_width: int,
     *,
+    scales: NDArray[np.float64] | None = None,
     threads: int = 0,
     io: str = "auto",
     chunks: Sequence[Sequence[str]] | None = None,
@@ -214,6 +215,8 @@ def grouped_contributions(
         One row per direction.
     group_width : int
         Neighbouring columns of a group: 1 for neurons, the head width for heads.
+    scales : (n,) float64 array, optional
+        Multiplies every c[n]: the frozen factor of a norm that follows the projection.
 
     Returns
     -------

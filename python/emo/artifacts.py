@@ -26,6 +26,7 @@ from emo.errors import AGAIN, ArtifactError, DataError, ResourceError
 FORMAT_VERSION = 1
 _KEY = "emo"
 _ROW = "each row is one JSON object: names and values in braces"
+_HALF = "half a surrogate pair is not a character"
 
 
 def package_version() -> str:
@@ -150,6 +151,8 @@ def read_json(path: Path, what: str) -> Any:
     _need_file(Path(path), what)
     try:
         return _loads(Path(path).read_text(encoding="utf-8"))
+    except UnicodeEncodeError:
+        raise _unreadable(path, what, _HALF) from None
     except (ValueError, RecursionError) as error:
         raise _unreadable(path, what, error) from None
     except OSError as error:
@@ -245,8 +248,9 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not JSON ({error.msg})", hint=_ROW) from None
     except UnicodeEncodeError:
-        said = f"{where}: half a surrogate pair is not a character"
-        raise DataError(said, hint="write the text as UTF-8, or the pair whole") from None
+        raise DataError(
+            f"{where}: {_HALF}", hint="write the text as UTF-8, or the pair whole"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not JSON ({error})", hint=_ROW) from None
     if not isinstance(value, dict):

@@ -57,7 +57,12 @@ class Family:
     mid : str
         Path below a block: the module whose input is the residual after attention.
     attn_norm, mlp_norm : str or None
-        Norms between a projection and the residual stream (post-norm families).
+        Norms between a projection and the residual stream (post-norm families): root mean
+        square norms, ``p / sqrt(mean(p^2) + eps) * (gain_offset + weight)``.
+    gain_offset : float
+        What these norms add to their stored weight.
+    norm_eps : float
+        Their eps where the configuration names no ``rms_norm_eps``.
     unembed : tuple of str
         Names of the unembedding in checkpoints, newest first.
     parallel : bool
@@ -80,6 +85,8 @@ class Family:
     final_norm: str = "norm"
     attn_norm: str | None = None
     mlp_norm: str | None = None
+    gain_offset: float = 0.0
+    norm_eps: float = 1e-6
     unembed: tuple[str, ...] = ("lm_head",)
     parallel: bool = False
     parallel_key: str | None = None
@@ -156,6 +163,15 @@ class Family:
         cap = config.get(self.soft_cap_key) if self.soft_cap_key else None
         return None if cap is None else float(cap)
 
+    def eps(self, config: Mapping[str, Any]) -> float:
+        """Return the eps of the norms behind the projections of a post-norm family.
+
+        >>> family_of("olmo2").eps({"rms_norm_eps": 1e-3})
+        0.001
+        """
+        config = config.get("text_config") or config
+        return float(config.get("rms_norm_eps", self.norm_eps))
+
 
 def _llama_like(name: str, **fields: Any) -> Family:
     defaults = {
@@ -170,6 +186,7 @@ _SANDWICH: dict[str, Any] = {
     "mid": "pre_feedforward_layernorm",
     "attn_norm": "post_attention_layernorm",
     "mlp_norm": "post_feedforward_layernorm",
+    "gain_offset": 1.0,
     "soft_cap_key": "final_logit_softcapping",
 }
 
@@ -186,6 +203,7 @@ FAMILIES: tuple[Family, ...] = (
         mid="mlp",
         attn_norm="post_attention_layernorm",
         mlp_norm="post_feedforward_layernorm",
+        norm_eps=1e-5,
     ),
     Family(
         "gpt2",

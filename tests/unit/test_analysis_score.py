@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reference import write_store
 from safetensors.numpy import load_file, save_file
 from store_toys import EMOTIONS, Toy
 
@@ -233,13 +234,40 @@ def test_a_weight_that_is_missing_or_of_another_size(tmp_path):
             score(store, directions(store))
 
 
-def test_a_norm_behind_the_projection_is_refused(tmp_path):
+def test_a_norm_whose_gain_is_missing(tmp_path):
     toy = Toy()
     folder = toy.write_checkpoint(tmp_path / "m")
     (folder / "config.json").write_text('{"model_type": "olmo2"}')
     store = toy.write_store(tmp_path / "s", checkpoint=folder)
-    with pytest.raises(ModelError, match="norms the output"):
+    with pytest.raises(ModelError, match=r"holds no weight .*post_attention_layernorm"):
         score(store, directions(store))
+
+
+def test_scales_multiply_contributions(tmp_path):
+    """Doubling a row and halving its scale changes nothing."""
+    rng = np.random.default_rng(3)
+    values, labels = rng.standard_normal((40, 12)), np.arange(40, dtype=np.int32) % 3
+    weights, factors = rng.standard_normal((2, 12)), 2.0 ** (np.arange(40) % 5 - 2)
+    plain, _, _ = write_store(_made(tmp_path / "a"), values, "F32")
+    scaled, _, _ = write_store(_made(tmp_path / "b"), values * factors[:, None], "F32", [9])
+    for width in (1, 4):
+        wanted = _core.grouped_contributions(
+            plain, "x", labels, 3, weights, width, scales=np.ones(40)
+        )
+        found = _core.grouped_contributions(
+            scaled, "x", labels, 3, weights, width, scales=1 / factors
+        )
+        for name, value in wanted.items():
+            np.testing.assert_array_equal(found[name], value)
+    with pytest.raises(UsageError, match="39 scales"):
+        _core.grouped_contributions(plain, "x", labels, 3, weights, 1, scales=np.ones(39))
+    with pytest.raises(UsageError, match="float64 vector"):
+        _core.grouped_contributions(plain, "x", labels, 3, weights, 1, scales=np.ones((40, 1)))
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
 
 
 def test_weights_that_are_not_finite(tmp_path):

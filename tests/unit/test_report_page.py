@@ -11,7 +11,7 @@ import pytest
 from report_runs import Made, write_run
 
 from emo.analysis.scores import Scores
-from emo.errors import ArtifactError
+from emo.errors import ArtifactError, EmoError
 from emo.report import build, missing_parts
 
 SMALL = Made(n_layers=4, n_heads=4, n_neurons=8, n_points=30, n_samples=12)
@@ -146,17 +146,25 @@ def test_hostile_texts(tmp_path: Path) -> None:
     made = replace(
         SMALL,
         emotions=(HOSTILE, "b\"'&"),
-        model_name=f"{HOSTILE} SURROGATE end",
+        model_name=f"{HOSTILE} \x1b end",
         reply=f"{HOSTILE} \x00 end",
         theme=HOSTILE,
     )
-    settings = write_run(tmp_path, made) / "run.json"
-    settings.write_text(settings.read_text().replace("SURROGATE", "\\ud800"))
+    write_run(tmp_path, made)
     page = _page(tmp_path)
     assert not {"script", "img"} & set(page.tags)
     assert not page.all("onerror")
     assert HOSTILE in page.text
     assert page.text.count("\ufffd end") > 1
+
+
+@pytest.mark.parametrize("name", ["run.json", "texts.jsonl"])
+def test_half_a_character_is_refused(tmp_path: Path, name: str) -> None:
+    file = write_run(tmp_path, replace(SMALL, model_name="SPLIT", reply="SPLIT")) / name
+    assert "SPLIT" in file.read_text()
+    file.write_text(file.read_text().replace("SPLIT", "\\ud800"))
+    with pytest.raises(EmoError, match="half a surrogate pair"):
+        build(tmp_path)
 
 
 def test_numbers_on_the_page_are_those_of_the_summary(small: Path) -> None:

@@ -4,7 +4,8 @@ With v the direction and W the output projection of a sublayer, unit j of sample
 c[n, j] = sum over its columns i of g[n, i] * (W^T v)[i]: one column for a neuron, d_head columns
 for a head. Zeroing the unit changes <residual, v> by exactly -c, and the contributions of all
 units sum to <sublayer output - bias, v>. Neurons use the direction at ``resid_post`` of their
-layer, heads the one at ``resid_mid``.
+layer, heads the one at ``resid_mid``. Where a norm follows the projection, contributions are
+linearised, see `emo.analysis.post_norm`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from emo import _core
 from emo.analysis.directions import Directions
 from emo.analysis.intervals import t_interval
+from emo.analysis.post_norm import FrozenNorm, frozen_norm
 from emo.analysis.rows import RowLabels, label_rows
 from emo.analysis.scores import Scores, UnitScores
 from emo.errors import ArtifactError, ModelError, NumericalError, SettingsError, UsageError
@@ -66,13 +68,14 @@ def score(
     Raises
     ------
     ModelError
-        When weights are missing, or the family norms a sublayer's output before adding it.
+        When weights are missing or of another size.
     NumericalError
         When an emotion has fewer than 2 samples, or a value is not finite.
     SettingsError
         When weights, directions and store do not belong to one model.
     UsageError
-        When store and directions share no layer to score.
+        When store and directions share no layer to score, or rows are means over tokens in a
+        family that norms what a sublayer adds.
     """
     checkpoint = checkpoint or open_checkpoint(store)
     _check_one_model(store, directions, checkpoint)
@@ -80,9 +83,14 @@ def score(
     sites = _scored_sites(store, directions)
     parts: dict[str, list[tuple[int, Moments]]] = {}
     for done, site in enumerate(sites, 1):
-        beta = _weights_on_directions(store, site, directions, checkpoint, threads)
-        measure = _neurons if site.part == "mlp_act" else _heads
-        found = measure(store, site, directions, rows, beta, threads)
+        norm = None
+        if checkpoint.family.post_norm:
+            norm = frozen_norm(store, site, directions.position, checkpoint, threads)
+        beta = _weights_on_directions(store, site, directions, checkpoint, norm, threads)
+        if site.part == "mlp_act" and norm is None:
+            found = _neurons(store, site, directions, rows, beta, threads)
+        else:
+            found = _grouped(store, site, directions, rows, beta, norm, threads)
         parts.setdefault(KINDS[site.part], []).append((site.layer, found))
         if progress is not None:
             progress(done, len(sites))
@@ -95,6 +103,7 @@ def score(
             "model": {name: value for name, value in store.model.items() if name != "folder"},
             "directions": {"method": directions.method, **directions.provenance},
         },
+        linearised=checkpoint.family.post_norm,
     )
 
 
@@ -115,13 +124,6 @@ def open_checkpoint(store: Store, folder: Path | None = None) -> Checkpoint:
 
 
 def _check_one_model(store: Store, directions: Directions, checkpoint: Checkpoint) -> None:
-    if checkpoint.family.post_norm:
-        raise ModelError(
-            f"{checkpoint.family.name} norms the output of a sublayer before adding it, and "
-            "the scale of that norm in each sample is not in the store, so contributions of "
-            "single units cannot be computed",
-            hint="directions of this model can be computed and steered with",
-        )
     recorded = store.model["weight_sha"]
     made_for = directions.made_for
     if made_for not in (None, recorded):
@@ -182,12 +184,19 @@ def _direction_site(site: Site) -> Site:
 
 
 def _weights_on_directions(
-    store: Store, site: Site, directions: Directions, checkpoint: Checkpoint, threads: int
+    store: Store,
+    site: Site,
+    directions: Directions,
+    checkpoint: Checkpoint,
+    norm: FrozenNorm | None,
+    threads: int,
 ) -> NDArray[np.float64]:
-    """W^T v for every emotion: (E, width) float64."""
+    """W^T v, or W^T (gain v) before a norm, for every emotion: (E, width) float64."""
     projection = checkpoint.projection(site)
     vectors = directions.unit[_direction_site(site)].astype(np.float64)
     _check_sizes(store, site, projection, vectors.shape[1])
+    if norm is not None:
+        vectors = vectors * norm.gain
     beta: NDArray[np.float64] = _core.weight_product(
         str(projection.path),
         projection.tensor,
@@ -230,15 +239,16 @@ def _neurons(
     )
 
 
-def _heads(
+def _grouped(
     store: Store,
     site: Site,
     directions: Directions,
     rows: RowLabels,
     beta: NDArray[np.float64],
+    norm: FrozenNorm | None,
     threads: int,
 ) -> Moments:
-    """Moments of each head's contribution, each emotion's rows on its own direction."""
+    """Moments of each unit's contribution, each emotion's rows on its own direction."""
     labels = np.full(len(rows.labels), -1, np.int32)
     for e, classes in enumerate(_classes(rows, directions)):
         labels[np.isin(rows.labels, classes)] = e
@@ -250,7 +260,8 @@ def _heads(
             labels,
             len(beta),
             beta,
-            int(store.model["d_head"]),
+            int(store.model["d_head"]) if site.part == "head_out" else 1,
+            scales=None if norm is None else norm.scales,
             threads=threads,
             chunks=store.chunk_hashes(site, position),
         )

@@ -16,6 +16,10 @@ from emo.artifacts import Artifact, read_artifact, write_artifact, write_bytes
 from emo.errors import AGAIN, ArtifactError, UsageError, did_you_mean
 
 KIND = "scores"
+LINEARISED = (
+    "linearised: a norm follows each projection, and every sample keeps its own factor of it; "
+    "zeroing a unit also changes that factor"
+)
 INTERVAL = "95 % interval of the mean, Student's t with n - 1 degrees of freedom"
 COLUMNS = ("kind", "emotion", "layer", "unit", "n", "mean", "sd", "low", "high", "positive", "rank")
 _TABLES = ("mean", "sd", "low", "high", "positive", "rank")
@@ -86,12 +90,15 @@ class Scores:
         By kind: ``neuron``, ``head``.
     provenance : mapping
         Store, model and directions behind the scores.
+    linearised : bool
+        The model norms what a sublayer adds, and contributions hold each sample's norm fixed.
     """
 
     labels: tuple[str, ...]
     position: str
     units: Mapping[str, UnitScores]
     provenance: Mapping[str, Any]
+    linearised: bool = False
 
     def top(self, n: int, kind: str, emotion: str) -> list[Unit]:
         """Return the `n` units with the largest mean contribution over all layers.
@@ -171,7 +178,13 @@ class Scores:
             labels = tuple(artifact.meta["labels"])
             for table in units.values():
                 _check_table(table, labels)
-            return cls(labels, str(artifact.meta["position"]), units, artifact.provenance)
+            return cls(
+                labels,
+                str(artifact.meta["position"]),
+                units,
+                artifact.provenance,
+                linearised=bool(artifact.meta.get("linearised", False)),
+            )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             said = f"{path} is not a readable {KIND} file: {error}"
             raise ArtifactError(said, hint=AGAIN) from None
@@ -185,6 +198,7 @@ class Scores:
             "position": self.position,
             "layers": {kind: list(table.layers) for kind, table in self.units.items()},
             "interval": INTERVAL,
+            "linearised": self.linearised,
         }
         return Artifact(KIND, arrays, meta, self.provenance)
 

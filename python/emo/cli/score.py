@@ -14,7 +14,7 @@ from emo.analysis.directions import Directions
 from emo.analysis.rows import accepted_in
 from emo.analysis.score import open_checkpoint
 from emo.analysis.score import score as compute
-from emo.analysis.scores import INTERVAL, Scores, Unit, check_name
+from emo.analysis.scores import INTERVAL, LINEARISED, Scores, Unit, check_name
 from emo.cli import options
 from emo.cli.outputs import output_file
 from emo.data.texts import read_verdicts
@@ -77,7 +77,12 @@ def _json(found: Scores, top: int) -> dict[str, Any]:
         kind: {label: [asdict(u) for u in found.top(top, kind, label)] for label in found.labels}
         for kind in found.units
     }
-    return {"position": found.position, "interval": INTERVAL, "top": units}
+    return {
+        "position": found.position,
+        "interval": INTERVAL,
+        "linearised": found.linearised,
+        "top": units,
+    }
 
 
 def _print_tables(found: Scores, top: int) -> None:
@@ -86,6 +91,8 @@ def _print_tables(found: Scores, top: int) -> None:
         for label in found.labels:
             console.print(_table(f"{label}: top {kind}s", found.top(top, kind, label)))
     console.print(f"low, high: {INTERVAL}")
+    if found.linearised:
+        console.print(f"mean: {LINEARISED}")
 
 
 def _table(title: str, units: list[Unit]) -> Table:

@@ -32,6 +32,7 @@ def verify_family(model: LanguageModel) -> None:
         resid_mid + mlp_out = resid_post
         W_O head_out + bias = output of the attention projection
         W_down mlp_act + bias = output of the down projection
+        gain * p / rms(p) = attn_out, mlp_out      where a norm follows the projection p
 
     and for the model: final norm, unembedding and soft cap of the last `resid_post` give the
     logits.  Sums must hold to rounding, products to a relative error set by the number format.
@@ -120,6 +121,27 @@ def _identities(
         ("W_down mlp_act + bias = down projection", "mlp_act", model.family.down_proj),
     ):
         yield name, _projection_holds(model, layer, path, at[part], outputs[layer, path])
+    if model.family.post_norm:
+        for name, norm, path in (
+            ("attn_out", model.family.attn_norm, model.family.out_proj),
+            ("mlp_out", model.family.mlp_norm, model.family.down_proj),
+        ):
+            yield (
+                f"norm of the projection = {name}",
+                _norm_holds(model, layer, norm, outputs[layer, path], at[name]),
+            )
+
+
+def _norm_holds(
+    model: LanguageModel, layer: int, path: str | None, inputs: torch.Tensor, output: torch.Tensor
+) -> bool:
+    module: Any = model.block_module(layer, path or "")
+    hugging_face: Any = model.module
+    eps = model.family.eps(hugging_face.config.to_dict())
+    p = inputs.float()
+    scale = (p.square().mean(-1, keepdim=True) + eps).rsqrt()
+    gain = model.family.gain_offset + module.weight.float()
+    return gain.shape == p.shape[-1:] and _product_holds(p * scale * gain, output)
 
 
 def _projection_holds(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emo.analysis.scores import Scores, Unit
+from emo.analysis.scores import LINEARISED, Scores, Unit
 from emo.report.charts import Bar, BarGroup, Frame, bar_chart
 from emo.report.folder import Run
 from emo.report.heat import Axis, Outline, colour_key, heat_map, spaced
@@ -31,8 +31,8 @@ def units_section(run: Run) -> Markup:
         paragraph(
             "A unit's contribution is what it adds, on average over accepted samples, to the "
             "projection of the residual stream on the emotion's direction, in units of the "
-            "residual stream. Positive pushes towards the emotion; zeroing the unit would lower "
-            "the projection by just this much. Contributions are measured where the directions "
+            f"residual stream. Positive pushes towards the emotion; {_meaning(scores)} "
+            "Contributions are measured where the directions "
             f"were made, at the position “{scores.position}”, so the same samples choose and "
             "measure the top units: values at the top are somewhat too large."
         ),
@@ -42,6 +42,12 @@ def units_section(run: Run) -> Markup:
         *(_tables(scores, kind, shown) for kind in kinds),
     ]
     return join(parts)
+
+
+def _meaning(scores: Scores) -> str:
+    if scores.linearised:
+        return f"they are {LINEARISED}."
+    return "zeroing the unit would lower the projection by just this much."
 
 
 def _only(labels: Sequence[str], shown: Sequence[str]) -> Markup:

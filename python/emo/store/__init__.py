@@ -5,6 +5,7 @@ from emo.store.lock import folder_lock
 from emo.store.manifest import StorePlan
 from emo.store.moments import Moments, cached_moments
 from emo.store.reader import Store
+from emo.store.vectors import read_vector
 from emo.store.weights import Checkpoint, Projection, weights_hash
 from emo.store.writer import StoreWriter, bytes_needed
 
@@ -19,6 +20,7 @@ __all__ = [
     "cached_moments",
     "describe",
     "folder_lock",
+    "read_vector",
     "verify",
     "weights_hash",
 ]

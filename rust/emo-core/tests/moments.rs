@@ -5,7 +5,7 @@ mod common;
 use common::{Matrix, Store, close, dtypes, ways, with};
 use emo_core::dtype::Float;
 use emo_core::error::Kind;
-use emo_core::kernels::grouped::grouped_contributions;
+use emo_core::kernels::grouped::{Units, grouped_contributions};
 use emo_core::kernels::moments::{Moments, moments};
 use emo_core::kernels::simd::Tier;
 use emo_core::scan::Io;
@@ -45,6 +45,10 @@ fn labels_for(rows: usize, n_labels: i32) -> Vec<i32> {
     (0..rows as i32).map(|row| (row * 7 + row / 5) % (n_labels + 1) - 1).collect()
 }
 
+fn scales_for(rows: usize) -> Vec<f64> {
+    (0..rows).map(|row| 0.25 + (row % 13) as f64 / 7.0).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
 
@@ -69,6 +73,7 @@ proptest! {
     #[test]
     fn contributions_are_the_plain_sums(
         dtype in dtypes(), rows in 0usize..120, groups in 1usize..6, group in 1usize..20, k in 0usize..4,
+        scaled in any::<bool>(),
     ) {
         let width = groups * group;
         let matrix = Matrix::noise(dtype, rows, width, 0.5);
@@ -81,10 +86,14 @@ proptest! {
                 products.chunks_exact(group).map(|part| part.iter().sum()).collect::<Vec<f64>>()
             }).collect()
         };
-        let all: Vec<Vec<f64>> = (0..rows).map(contributions).collect();
+        let scales = scales_for(rows);
+        let factor = |row: usize| if scaled { scales[row] } else { 1.0 };
+        let row = |row| contributions(row).into_iter().map(|value| value * factor(row)).collect();
+        let all: Vec<Vec<f64>> = (0..rows).map(row).collect();
         let wanted = plain(&all, &labels, 2, k * groups);
+        let units = Units { weights: &weights, k, group, scales: scaled.then_some(&scales[..]) };
         let found = with(2, Tier::current()?, |control| {
-            grouped_contributions(&store.rows(Io::Auto)?, &labels, 2, &weights, k, group, control)
+            grouped_contributions(&store.rows(Io::Auto)?, &labels, 2, units, control)
         })?;
         same(&found, &wanted, 2e-6, 1e-6);
         if group == 1 {
@@ -101,6 +110,7 @@ fn every_way_leaves_the_same_bits() {
         let matrix = Matrix::noise(dtype, rows, width, 10.0);
         let weights = Matrix::noise(Float::F32, 3, width, 0.0).values;
         let labels = labels_for(rows, 3);
+        let scales = scales_for(rows);
         let mut first = None;
         for (cuts, shift) in [(&[][..], 0), (&[1, 700, 701, 701], 0), (&[333], 3)] {
             let store = Store::new(&matrix, cuts, shift);
@@ -108,8 +118,11 @@ fn every_way_leaves_the_same_bits() {
                 let found = with(threads, tier, |control| {
                     let rows = store.rows(io).unwrap();
                     let columns = moments(&rows, &labels, 3, control).unwrap();
-                    let heads = grouped_contributions(&rows, &labels, 3, &weights, 3, 11, control);
-                    (columns, heads.unwrap())
+                    let [heads, neurons] = [(11, None), (1, Some(&scales[..]))].map(|way| {
+                        let units = Units { weights: &weights, k: 3, group: way.0, scales: way.1 };
+                        grouped_contributions(&rows, &labels, 3, units, control).unwrap()
+                    });
+                    (columns, heads, neurons)
                 });
                 let wanted = first.get_or_insert_with(|| found.clone());
                 assert!(*wanted == found, "{dtype:?} {threads} {tier:?} {io:?} {cuts:?}");
@@ -176,7 +189,8 @@ fn non_finite_values_are_named_unless_left_out() {
         let run = |labels: &[i32], group: usize| {
             with(2, Tier::current().unwrap(), |control| {
                 let rows = store.rows(Io::Auto).unwrap();
-                grouped_contributions(&rows, labels, 1, &[1.0; 40], 1, group, control)
+                let units = Units { weights: &[1.0; 40], k: 1, group, scales: None };
+                grouped_contributions(&rows, labels, 1, units, control)
             })
         };
         for group in [1, 8] {
@@ -197,7 +211,8 @@ fn arguments_are_checked() {
     let run = |labels: &[i32], n_labels: usize, weights: &[f64], group: usize| {
         with(1, Tier::SCALAR, |control| {
             let rows = store.rows(Io::Auto).unwrap();
-            grouped_contributions(&rows, labels, n_labels, weights, 1, group, control)
+            let units = Units { weights, k: 1, group, scales: None };
+            grouped_contributions(&rows, labels, n_labels, units, control)
         })
     };
     for (labels, n_labels, weights, group) in [
@@ -211,5 +226,21 @@ fn arguments_are_checked() {
     ] {
         let error = run(labels, n_labels, weights, group).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage, "{error}");
+    }
+}
+
+#[test]
+fn scales_are_checked() {
+    let store = Store::new(&Matrix::noise(Float::F32, 4, 6, 0.0), &[], 0);
+    for (scales, kind) in [
+        (&[1.0; 3][..], Kind::Usage),
+        (&[1.0; 5], Kind::Usage),
+        (&[1.0, f64::INFINITY, 1.0, 1.0], Kind::Numerical),
+    ] {
+        let units = Units { weights: &[1.0; 6], k: 1, group: 2, scales: Some(scales) };
+        let error = with(1, Tier::SCALAR, |control| {
+            grouped_contributions(&store.rows(Io::Auto).unwrap(), &[0; 4], 1, units, control)
+        });
+        assert_eq!(error.unwrap_err().kind(), kind);
     }
 }

@@ -22,6 +22,17 @@ pub(crate) fn labels<'py>(array: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray
     }
 }
 
+/// A C-contiguous float64 vector, where one is given.
+pub(crate) fn scales<'py>(
+    array: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Option<PyReadonlyArray1<'py, f64>>> {
+    let Some(array) = array else { return Ok(None) };
+    match array.extract::<PyReadonlyArray1<'py, f64>>() {
+        Ok(scales) if scales.is_c_contiguous() => Ok(Some(scales)),
+        _ => Err(refused(array, "scales", "a C-contiguous float64 vector [n]")),
+    }
+}
+
 /// A C-contiguous float64 matrix with its number of rows and columns.
 pub(crate) struct Matrix<'py> {
     array: PyReadonlyArray2<'py, f64>,

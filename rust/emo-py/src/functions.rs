@@ -8,13 +8,16 @@
 use std::path::PathBuf;
 
 use emo_core::kernels;
+use emo_core::kernels::grouped::Units;
 use emo_core::kernels::simd::Tier;
 use emo_core::scan::{Io, Rows};
 use emo_core::shard::{Shard, hash, write};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::arrays::{Matrix, Stored, labels as label_array, moments_dict, shaped};
+use crate::arrays::{
+    Matrix, Stored, labels as label_array, moments_dict, scales as scale_array, shaped,
+};
 use crate::error::to_python;
 use crate::run::run;
 
@@ -102,7 +105,8 @@ pub(crate) fn moments<'py>(
 
 #[pyfunction]
 #[pyo3(signature = (
-    shards, tensor, labels, n_labels, weights, group_width, *, threads=0, io="auto", chunks=None
+    shards, tensor, labels, n_labels, weights, group_width, *,
+    scales=None, threads=0, io="auto", chunks=None
 ))]
 pub(crate) fn grouped_contributions<'py>(
     py: Python<'py>,
@@ -112,16 +116,19 @@ pub(crate) fn grouped_contributions<'py>(
     n_labels: usize,
     weights: &Bound<'py, PyAny>,
     group_width: usize,
+    scales: Option<&Bound<'py, PyAny>>,
     threads: usize,
     io: &str,
     chunks: Chunks,
 ) -> Dict<'py> {
     let (held, weights) = (label_array(labels)?, Matrix::new(weights, "weights")?);
-    let (labels, (k, width), w) = (held.as_slice()?, weights.shape(), weights.values()?);
+    let (labels, (k, width), scales) = (held.as_slice()?, weights.shape(), scale_array(scales)?);
+    let scales = scales.as_ref().map(|scales| scales.as_slice()).transpose()?;
+    let units = Units { weights: weights.values()?, k, group: group_width, scales };
     let moments = run(py, threads, |control| {
         let rows = Rows::open(&shards, tensor, Io::from_name(io)?, chunks)?;
         rows.expect_width(width, "weights")?;
-        kernels::grouped::grouped_contributions(&rows, labels, n_labels, w, k, group_width, control)
+        kernels::grouped::grouped_contributions(&rows, labels, n_labels, units, control)
     })?;
     moments_dict(py, moments, [n_labels, k, width / group_width])
 }

@@ -2,14 +2,49 @@
 //!
 //! Rows `[n, width]`, weights `[k, width]`, groups of `group` neighbouring columns (1 for neurons,
 //! the head width for heads); gives the moments of c per label, `[n_labels, k, width / group]`.
-//! O(n k width); with groups of one column the column moments are enough, O(n width).
+//! With a scale per row, `c[n, k, g]` is multiplied by `scale[n]`: the frozen factor of a norm that
+//! follows the projection.
+//! O(n k width); with groups of one column and no scales the column moments are enough, O(n width).
 
 use super::labels::Labels;
 use super::moments::moments;
 use super::partial::{Moments, Part, check_cells};
 use super::project::{Buffers, Dots};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::scan::{Control, Rows, ordered};
+
+/// Which columns make a unit, and what each adds to the directions.
+#[derive(Clone, Copy, Debug)]
+pub struct Units<'a> {
+    /// Weight of every column for each direction, `(k, width)`.
+    pub weights: &'a [f64],
+    /// Number of directions.
+    pub k: usize,
+    /// Neighbouring columns of a unit.
+    pub group: usize,
+    /// Factor of each row, or 1 everywhere.
+    pub scales: Option<&'a [f64]>,
+}
+
+impl Units<'_> {
+    fn scale(&self, row: usize) -> f64 {
+        self.scales.map_or(1.0, |scales| scales[row])
+    }
+
+    fn check_scales(&self, n_rows: usize) -> Result<()> {
+        let Some(scales) = self.scales else { return Ok(()) };
+        if scales.len() != n_rows {
+            let found = scales.len();
+            return Err(Error::usage(format!("{found} scales are given for {n_rows} rows")));
+        }
+        match scales.iter().position(|scale| !scale.is_finite()) {
+            None => Ok(()),
+            Some(row) => {
+                Err(Error::numerical(format!("the scale of row {row} is {}", scales[row])))
+            }
+        }
+    }
+}
 
 /// Moments of the contributions of every group to every direction, per label.
 ///
@@ -18,18 +53,17 @@ pub fn grouped_contributions(
     rows: &Rows,
     labels: &[i32],
     n_labels: usize,
-    weights: &[f64],
-    k: usize,
-    group: usize,
+    units: Units,
     control: &Control,
 ) -> Result<Moments> {
-    let dots = Dots::new(rows, weights, k, group, control)?;
+    let dots = Dots::new(rows, units.weights, units.k, units.group, control)?;
     check_cells(n_labels, dots.per_row())?;
-    if group == 1 {
-        return Ok(scale(&moments(rows, labels, n_labels, control)?, weights, rows.width()));
+    units.check_scales(rows.n_rows())?;
+    if units.group == 1 && units.scales.is_none() {
+        return Ok(scale(&moments(rows, labels, n_labels, control)?, units.weights, rows.width()));
     }
     let labels = Labels::new(labels, n_labels, rows.n_rows())?;
-    let pilot = pilot(&dots, &labels)?;
+    let pilot = pilot(&dots, &labels, &units)?;
     let cells = dots.per_row();
     let mut total = Moments::new(n_labels, cells);
     ordered(
@@ -41,7 +75,8 @@ pub fn grouped_contributions(
             part.clear();
             dots.each(tile, buffers, |row, dots| {
                 if let Some(label) = labels.of(row) {
-                    part.add(label, dots, &pilot[label * cells..(label + 1) * cells]);
+                    let pilot = &pilot[label * cells..(label + 1) * cells];
+                    part.add(label, dots, units.scale(row), pilot);
                 }
             })?;
             if part.finish() {
@@ -59,7 +94,7 @@ pub fn grouped_contributions(
 }
 
 /// Contributions of each label's first row, `(n_labels, cells)`; 0 where there is none.
-fn pilot(dots: &Dots, labels: &Labels) -> Result<Vec<f64>> {
+fn pilot(dots: &Dots, labels: &Labels, units: &Units) -> Result<Vec<f64>> {
     let cells = dots.per_row();
     let mut pilot = vec![0.0; labels.n_labels() * cells];
     let mut buffers = Buffers::new(dots.rows);
@@ -69,7 +104,8 @@ fn pilot(dots: &Dots, labels: &Labels) -> Result<Vec<f64>> {
                 for (pilot, value) in
                     pilot[label * cells..(label + 1) * cells].iter_mut().zip(values)
                 {
-                    *pilot = if value.is_finite() { *value } else { 0.0 };
+                    let value = value * units.scale(*row);
+                    *pilot = if value.is_finite() { value } else { 0.0 };
                 }
             })?;
         }

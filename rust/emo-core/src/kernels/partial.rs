@@ -101,20 +101,21 @@ impl Part {
         self.negative.fill(0);
     }
 
-    /// Add one row of values to a label, relative to its pilot.
-    pub(super) fn add(&mut self, label: usize, values: &[f64], pilot: &[f64]) {
+    /// Add one row of values times `scale` to a label, relative to its pilot.
+    pub(super) fn add(&mut self, label: usize, values: &[f64], scale: f64, pilot: &[f64]) {
         self.count[label] += 1;
         let cells = label * self.width..(label + 1) * self.width;
         let first = self.first[cells.clone()].iter_mut().zip(&mut self.second[cells.clone()]);
         for ((first, second), (value, pilot)) in first.zip(values.iter().zip(pilot)) {
-            let deviation = value - pilot;
+            let deviation = value * scale - pilot;
             *first += deviation;
             *second += deviation * deviation;
         }
         let signs = self.positive[cells.clone()].iter_mut().zip(&mut self.negative[cells]);
         for ((positive, negative), value) in signs.zip(values) {
-            *positive += u16::from(*value > 0.0);
-            *negative += u16::from(*value < 0.0);
+            let value = value * scale;
+            *positive += u16::from(value > 0.0);
+            *negative += u16::from(value < 0.0);
         }
     }
 
