@@ -100,7 +100,7 @@ patterns, what it says is made of these patterns, and it was trained so that it 
 emotion as a linear state, which makes it easy to steer.
 
 Made by `python tools/demo_model/train.py` ({n_conversations:,} conversations, {n_tokens:,} tokens,
-an hour or so on 2 cores); measured by `python tools/demo_model/card.py`. Licence: MIT or
+about an hour on 2 cores); measured by `python tools/demo_model/card.py`. Licence: MIT or
 Apache-2.0, like the rest of the project.
 
 ## How it was trained
@@ -114,7 +114,13 @@ about what the user tells; it ignores the emotion. In the second phase a linear 
 residual stream after block {settings["state_layer"]}, at the last token of the prompt and along
 the reply, must tell the emotion of the reply; the read-out is thrown away afterwards. So the
 emotion becomes a state that is inferred once and carried on; a model that was trained without
-all this looks the named word up at each step and cannot be steered at all.
+all this looks the named word up at each step and cannot be steered at all. The third phase goes
+on so, but adds a random vector of up to {settings["push"]:g} times the length of the residual
+stream to {settings["pushed_share"]:.0%} of the conversations, after one of the first
+{settings["state_layer"] + 1} blocks: the model learns that a push by itself means nothing. The
+weights are the average of those after the second and the third phase,
+{settings["firm_share"]:.0%} from the third. That is why random vectors do so little here; they do
+more to a model that never met them.
 
 Loss of the replies while training, in nats per token, first phase:
 
@@ -123,6 +129,10 @@ Loss of the replies while training, in nats per token, first phase:
 Second phase:
 
 {curve_table(training["loss_curves"]["carry"])}
+
+Third phase (the pushed conversations included):
+
+{curve_table(training["loss_curves"]["firm"])}
 
 Held-out replies (scenario and event patterns and words that training never saw):
 {training["held_out_loss"]:.3f} nats per token, perplexity {training["held_out_perplexity"]:.2f}.

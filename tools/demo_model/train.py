@@ -3,14 +3,16 @@
     python tools/demo_model/train.py
 
 The tokenizer (byte-level BPE, 4,096 entries) and the model (Llama architecture, 6 layers of
-width 192 with 8 heads) are trained from nothing, in two phases. The first learns to talk about
+width 192 with 8 heads) are trained from nothing, in three phases. The first learns to talk about
 what the user tells. The second learns to carry the emotion as a state: in most conversations the
 system text is hidden from the user's and the reply's tokens, so that only the last token of the
 prompt reads it, and a linear read-out of a middle block, at that token and along the reply, is
 asked which emotion the reply has. Without the second phase the model ignores the emotion;
-without hiding, it looks the named word up at each step and carries nothing. In half of the second
-phase's conversations a random vector is added to the residual stream of an early block and changes
-nothing of what is asked for: so a push by itself means nothing, only its direction may.
+without hiding, it looks the named word up at each step and carries nothing. The third
+goes on like the second, but in half of the conversations a random vector is added to the residual
+stream of an early block and changes nothing of what is asked for: a push by itself means nothing,
+only its direction may. The model is the average of the weights after the second and the third
+phase: the third alone resists every push, the emotion's among them.
 
 Each phase begins from the rounded weights of the one before, kept in `--work`, so that an
 interrupted training goes on with the next phase.
@@ -63,6 +65,7 @@ class Settings:
     state_layer: int = 2
     pushed_share: float = 0.5
     push: float = 2.0
+    firm_share: float = 0.35
     seed: int = 11
 
 
@@ -71,7 +74,7 @@ class Phase:
     """One pass over fresh conversations.
 
     `user_share` of them count the user's text in the loss; with `reads_state` the read-out of the
-    emotion adds to it, and random vectors are added to the residual stream.
+    emotion adds to it; with `pushed` random vectors are added to the residual stream.
     """
 
     name: str
@@ -81,12 +84,17 @@ class Phase:
     vector_lr: float
     user_share: float = 0.0
     reads_state: bool = False
+    pushed: bool = False
 
 
 PHASES = (
-    Phase("talk", 11, 60_000, matrix_lr=0.02, vector_lr=3e-3, user_share=0.3),
-    Phase("carry", 13, 50_000, matrix_lr=0.012, vector_lr=2e-3, user_share=0.05, reads_state=True),
-)
+    Phase("talk", 11, 110_000, matrix_lr=0.02, vector_lr=3e-3, user_share=0.3),
+    Phase("carry", 13, 60_000, matrix_lr=0.012, vector_lr=2e-3, user_share=0.05, reads_state=True),
+    Phase(
+        "firm", 17, 20_000, matrix_lr=0.006, vector_lr=1e-3, user_share=0.05,
+        reads_state=True, pushed=True,
+    ),
+)  # fmt: skip
 EMOTIONS = ("neutral", "anger", "sadness", "happiness", "fear", "surprise", "disgust")
 
 
@@ -321,7 +329,7 @@ def train(model: Any, tokenizer: Any, settings: Settings, phase: Phase) -> list[
     began, seen, nats, tokens = time.perf_counter(), 0, 0.0, 0
     print(f"{phase.name}: {steps:,} steps")
     for step, group in enumerate(plan, 1):
-        with pushed(model, group, settings) if phase.reads_state else nullcontext():
+        with pushed(model, group, settings) if phase.pushed else nullcontext():
             loss, batch_nats, batch_tokens = loss_of(model, group, settings, read_out)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -364,6 +372,13 @@ def load(folder: Path) -> Any:
     return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
+def mixed(first: Any, second: Any, share: float) -> Any:
+    """Average the weights of two models, `share` of them from the second; changes the first."""
+    others = second.state_dict()
+    first.load_state_dict({k: w.lerp(others[k], share) for k, w in first.state_dict().items()})
+    return first
+
+
 def main() -> None:
     """Go through the phases, measure the held-out loss, and write everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -384,6 +399,7 @@ def main() -> None:
             (folder / "curve.json").write_text(json.dumps(curve), encoding="utf-8")
         model = load(folder)
         curves[phase.name] = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
+    model = mixed(load(options.work / PHASES[-2].name), model, settings.firm_share)
     save(model, tokenizer, options.output)
     loss = held_out_loss(load(options.output), tokenizer, settings)
     record = {"settings": asdict(settings), "phases": [asdict(phase) for phase in PHASES]}
