@@ -28,7 +28,7 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent
 TABLE = FOLDER.parent / "RESULTS.md"
 ROWS = FOLDER.parent / "results.json"
-WITHOUT_BLAS = {"score", "neighbours", "interrupt", "scale"}
+WITHOUT_BLAS = {"score", "storage", "interrupt", "scale"}
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 LIBRARIES = (
     "numpy",

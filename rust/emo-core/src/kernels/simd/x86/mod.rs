@@ -5,7 +5,9 @@
 //!
 //! A bf16 is the upper half of a single: of each pair of lanes one is shifted up, the other masked,
 //! which costs less than widening; the even and odd columns are put back in order once per group.
-//! Signs are counted by integer compares. Lines of the next group of rows are asked for ahead.
+//! Signs are counted by integer compares. Lines of the next group of rows are asked for
+//! ahead, but for singles with AVX2: there it makes the processor's own reading ahead worse (13.8 GB/s
+//! where 19.4 come without, from memory, by one core of an EPYC).
 
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
