@@ -84,7 +84,9 @@ def test_a_handler_of_python_still_gets_a_sent_signal(tmp_path: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("kernel", ["moments", "project", "weight_product"])
+@pytest.mark.parametrize(
+    "kernel", ["moments", "project", "grouped_contributions", "weight_product", "hash_file"]
+)
 def test_interrupting_takes_less_than_a_fifth_of_a_second(
     tmp_path: Path, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +98,14 @@ def test_interrupting_takes_less_than_a_fifth_of_a_second(
             _core.moments([path], "x", np.zeros(8000, np.int32), 1) for _ in range(100)
         ],
         "project": lambda: _core.project([path], "x", many),
+        "grouped_contributions": lambda: [
+            _core.grouped_contributions(
+                [path], "x", np.zeros(8000, np.int32), 1, np.ones((40, 1024)), 64
+            )
+            for _ in range(100)
+        ],
         "weight_product": lambda: _core.weight_product(path, "x", many, transposed=False),
+        "hash_file": lambda: [_core.hash_file(path) for _ in range(10_000)],
     }
     sent = []
 
@@ -130,6 +139,34 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+@pytest.mark.parametrize(("asked", "started"), [("", 1), ("3", 3)])
+def test_the_pool_keeps_to_the_affinity_unless_told(
+    tmp_path: Path, asked: str, started: int
+) -> None:
+    (path,), _, _ = write_store(tmp_path, np.ones((40, 10)), "F32")
+    script = f"""
+import os
+from pathlib import Path
+import numpy as np
+from emo import _core
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+_core.project([{str(path)!r}], "x", np.ones((1, 10)))
+names = [p.joinpath("comm").read_text() for p in Path("/proc/self/task").iterdir()]
+print(sum(name.startswith("emo-") for name in names))
+"""
+    environment = {**os.environ, "EMO_NUM_THREADS": asked}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env=environment,
+    )
+    assert int(done.stdout) == started
 
 
 def test_several_threads_may_scan_at_once(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ use super::simd::dots::{Packed, widen};
 use crate::error::{Error, Result};
 use crate::scan::{Control, Reader, Rows, Tile, check_cancel, ordered};
 
-/// Rows widened at a time, so that they stay in the first cache levels.
+/// Most rows widened at a time, so that they stay in the first cache levels.
 const STEP: usize = 32;
+/// Most products between two looks at the flag that stops the scan: a few milliseconds without vectors.
+const PRODUCTS: usize = 1 << 20;
 
 /// Grouped dot products of rows with `k` vectors, a few rows at a time.
 #[derive(Debug)]
@@ -107,9 +109,10 @@ impl<'a> Dots<'a> {
         take: &mut impl FnMut(usize, &[f64]),
     ) -> Result<()> {
         let (width, per_row) = (self.rows.width(), self.per_row());
-        wide.resize(STEP * width, 0.0);
-        dots.resize(STEP * per_row, 0.0);
-        for (index, block) in rows.chunks(STEP).enumerate() {
+        let step = (PRODUCTS / self.vectors.products_per_row().max(1)).clamp(4, STEP);
+        wide.resize(step * width, 0.0);
+        dots.resize(step * per_row, 0.0);
+        for (index, block) in rows.chunks(step).enumerate() {
             check_cancel(self.control.cancel)?;
             if per_row > 0 {
                 let wide = &mut wide[..block.len() * width];
@@ -120,7 +123,7 @@ impl<'a> Dots<'a> {
             }
             for offset in 0..block.len() {
                 take(
-                    first + index * STEP + offset,
+                    first + index * step + offset,
                     &dots[offset * per_row..(offset + 1) * per_row],
                 );
             }

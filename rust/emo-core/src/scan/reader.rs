@@ -1,6 +1,7 @@
 //! Brings the rows of a tile in, mapped or read, panel by panel, and checks chunk hashes on the way.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::check::Check;
@@ -8,6 +9,9 @@ use super::probe::Way;
 use super::rows::{Part, Rows};
 use super::tiles::Tile;
 use crate::error::Result;
+
+/// Bytes that are fetched from the disk ahead of a scan.
+const AHEAD: usize = 64 << 20;
 
 /// What one worker needs to read rows; made by [`Rows::reader`].
 #[derive(Debug)]
@@ -81,7 +85,11 @@ impl Rows {
         if mapped {
             self.release(&tile.rows);
         }
-        self.probe.report(*way, tile.rows.len() * self.row_bytes(), start.elapsed());
+        let (bytes, taken) = (tile.rows.len() * self.row_bytes(), start.elapsed());
+        self.probe.report(*way, bytes, taken);
+        if taken.as_nanos() * 2 > bytes as u128 {
+            self.ask_ahead(tile.rows.end);
+        }
         Ok(())
     }
 
@@ -144,6 +152,23 @@ impl Rows {
     fn split<'a>(&self, bytes: &'a [u8], rows: &mut Vec<&'a [u8]>) {
         if self.row_bytes() > 0 {
             rows.extend(bytes.chunks_exact(self.row_bytes()));
+        }
+    }
+
+    /// Have the bytes after row `row` fetched while the tiles before them are waited for.
+    ///
+    /// Done where a tile took longer than half a nanosecond per byte, so that the page cache seems not
+    /// to hold it; where it does, asking would cost time.
+    fn ask_ahead(&self, row: usize) {
+        let size = self.row_bytes().max(1);
+        let wanted = (row + AHEAD / size).min(self.n_rows());
+        let asked = self.asked.fetch_max(wanted, Ordering::Relaxed).max(row);
+        for (index, local) in self.overlapping(&(asked..wanted.max(asked))) {
+            let part = &self.parts[index];
+            if let Some(mapping) = part.shard.mapping() {
+                let begin = part.begin as usize;
+                mapping.will_need(begin + local.start * size, begin + local.end * size);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 
 use super::probe::{Probe, Way};
 use super::tile_rows;
@@ -48,6 +49,8 @@ pub struct Rows {
     total: usize,
     io: Io,
     pub(super) probe: Probe,
+    /// Row up to which the system was asked to fetch.
+    pub(super) asked: AtomicUsize,
 }
 
 /// The rows that lie in one shard.
@@ -93,6 +96,7 @@ impl Rows {
                 total: 0,
                 io,
                 probe: Probe::default(),
+                asked: AtomicUsize::new(0),
             });
             if (all.dtype, all.width) != (dtype, width) {
                 return Err(Error::artifact(format!(

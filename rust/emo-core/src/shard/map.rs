@@ -69,6 +69,18 @@ impl Mapping {
         let _ = (begin, end);
     }
 
+    /// Ask the system to fetch these bytes from the disk meanwhile; a plain hint.
+    pub fn will_need(&self, begin: usize, end: usize) {
+        #[cfg(target_os = "linux")]
+        {
+            let page = begin & !(PAGE - 1);
+            let bytes = end.saturating_sub(page);
+            let _ = self.map.advise_range(memmap2::Advice::WillNeed, page, bytes);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (begin, end);
+    }
+
     /// Ask the system to make these bytes present; a plain hint.
     pub fn populate(&self, begin: usize, end: usize) {
         #[cfg(target_os = "linux")]

@@ -54,6 +54,12 @@ impl Packed {
         self.values.len() / self.group
     }
 
+    /// Products that go into the dot products of a row.
+    #[must_use]
+    pub fn products_per_row(&self) -> usize {
+        self.values.len()
+    }
+
     /// Dot products of `rows` `(n, width)` with every group: `out` is `(n, k, width / group)`.
     pub fn dots(&self, tier: Tier, rows: &[f64], out: &mut [f64]) {
         let (n, n_groups) = (rows.len() / self.width, self.width / self.group);

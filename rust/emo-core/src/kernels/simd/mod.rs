@@ -13,6 +13,8 @@ pub mod dots;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::sync::OnceLock;
+
 use crate::error::{Error, Result};
 
 /// A set of vector instructions that this processor has; there is no other way to make one.
@@ -23,6 +25,8 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tier(Instructions);
+
+static FASTEST: OnceLock<Tier> = OnceLock::new();
 
 /// Kinds of instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +71,10 @@ impl Tier {
         }
     }
 
-    /// The best tier of this processor, or the one that `EMO_SIMD` names.
+    /// The fastest tier of this processor, or the one that `EMO_SIMD` names.
+    ///
+    /// Where there are several kinds of vectors they are tried for a few milliseconds, once in a
+    /// process: wider ones are not always faster.
     ///
     /// ```
     /// println!("{}", emo_core::kernels::simd::Tier::current()?.name());
@@ -76,7 +83,7 @@ impl Tier {
     pub fn current() -> Result<Self> {
         match std::env::var("EMO_SIMD") {
             Ok(name) if !name.trim().is_empty() => Self::forced(name.trim()),
-            _ => Ok(Self::available_tiers().next_back().unwrap_or(Self::SCALAR)),
+            _ => Ok(*FASTEST.get_or_init(columns::fastest)),
         }
     }
 
