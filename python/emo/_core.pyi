@@ -27,12 +27,16 @@ from numpy.typing import NDArray
 __all__ = [
     "InternalError",
     "build_info",
+    "dissimilarity",
     "grouped_contributions",
     "hash_file",
     "inspect_shard",
     "moments",
     "project",
     "read_rows",
+    "rsa",
+    "rsa_grid",
+    "rsa_permutations",
     "verify_shard",
     "weight_product",
     "write_shard",
@@ -48,6 +52,27 @@ class _Moments(TypedDict):
     m2: NDArray[np.float64]
     positive: NDArray[np.uint64]
     negative: NDArray[np.uint64]
+
+@final
+class _Rsa(TypedDict):
+    r: float
+    p: float
+    permutations: int
+    exact: bool
+    exceeding: int
+    ties: int
+    null_mean: float
+    null_max: float
+
+@final
+class _RsaGrid(TypedDict):
+    r: NDArray[np.float64]
+    p: NDArray[np.float64]
+    p_family: NDArray[np.float64]
+    null_max: NDArray[np.float64]
+    exceeding: NDArray[np.uint64]
+    permutations: int
+    exact: bool
 
 @final
 class _Written(TypedDict):
@@ -294,3 +319,114 @@ def project(
 
 def build_info() -> _BuildInfo:
     """Version, instruction set and profile (``release`` or ``debug``) of this module."""
+
+# ---- Permutation tests of representational similarity ----------------------------------------
+
+def dissimilarity(
+    vectors: NDArray[np.float64], metric: str, *, threads: int = 0
+) -> NDArray[np.float64]:
+    """Dissimilarities of all pairs of rows.
+
+    Parameters
+    ----------
+    vectors : (n, d) float64 array
+    metric : {"cosine", "correlation", "euclidean"}
+
+    Returns
+    -------
+    (n, n) float64 array
+        Symmetric, zeros on the diagonal; the same bits for any threads and instructions.
+
+    Raises
+    ------
+    NumericalError
+        A value is not finite, or a row is zero (cosine) or constant (correlation).
+    UsageError
+        An unknown metric, or no columns.
+    """
+
+def rsa_permutations(n: int, count: int, seed: int, *, stream: int = 0) -> NDArray[np.uint16]:
+    """Draw the random permutations that `rsa` and `rsa_grid` use, as (count, n) places.
+
+    Permutation i takes the 32-bit halves, low half first, of the words of
+    ``numpy.random.Philox(key=seed, counter=[0, stream, i, 0])``. For `last` from n - 1 down to 1 a
+    half h exchanges the places `last` and ``h * (last + 1) >> 32``; it is skipped when
+    ``h * (last + 1) % 2**32 < 2**32 % (last + 1)``.
+    """
+
+def rsa(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    correlation: str,
+    permutations: int,
+    exact: bool,
+    two_sided: bool,
+    seed: int,
+    threads: int = 0,
+) -> _Rsa:
+    """Correlate the upper triangles of two dissimilarity matrices; permute the conditions of `y`.
+
+    Parameters
+    ----------
+    x, y : (n, n) float64 arrays
+        4 <= n <= 2048.
+    correlation : {"pearson", "spearman"}
+        Pearson correlations within 1e-10 are ties; Spearman is exact in integers.
+    permutations : int
+        Random permutations; all n! are taken when that is not more.
+    exact : bool
+        Take all n!, n <= 12.
+    two_sided : bool
+        Count correlations by their size.
+    seed : int
+        0 to 2**64 - 1, see `rsa_permutations`.
+
+    Returns
+    -------
+    dict
+        `r`; `p` = (exceeding + 1) / (permutations + 1), or exceeding / n! when exact; `exceeding`,
+        and `ties` among them, both with the identity when exact; `null_mean` (within 1e-3, some
+        1e-6 in practice; exact for Spearman with few conditions) and `null_max`, both without it.
+
+    Raises
+    ------
+    NumericalError
+        Fewer than 4 conditions, values that are not finite, or that are all equal.
+    UsageError
+        Options or shapes that do not fit, or too many conditions.
+    """
+
+def rsa_grid(
+    xs: NDArray[np.float64],
+    ys: NDArray[np.float64],
+    n: int,
+    *,
+    correlation: str,
+    permutations: int,
+    exact: bool,
+    two_sided: bool,
+    seed: int,
+    threads: int = 0,
+) -> _RsaGrid:
+    """Test all pairs of two lists of dissimilarity matrices with the same permutations.
+
+    Parameters
+    ----------
+    xs, ys : (a, n * n) and (b, n * n) float64 arrays
+        One flat matrix per row.
+    n : int
+        Conditions.
+    correlation, permutations, exact, two_sided, seed
+        As in `rsa`, whose `r`, `p`, `exceeding` and `null_max` each pair gets.
+
+    Returns
+    -------
+    dict
+        Arrays (a, b); `p_family` is p against the largest correlation over all pairs.
+
+    Raises
+    ------
+    NumericalError, UsageError
+        As `rsa`.
+    """

@@ -6,21 +6,24 @@ correlation stands beside its null: the same after a permutation of the conditio
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emo import _core
 from emo.errors import NumericalError, UsageError
 
 METRICS = ("cosine", "euclidean", "correlation")
 CORRELATIONS = ("pearson", "spearman")
 ALTERNATIVES = ("greater", "two-sided")
 LEVEL = 0.95
+FEWEST = 4
+FEW = 6
 
 Matrix = NDArray[np.float64]
 
@@ -46,8 +49,8 @@ class Rsa:
     ties : int
         Those among `exceeding` that equal r; the identity is one of them when exact.
     null_mean, null_max : float
-        Mean and maximum (of the size, when two-sided) of r over the permutations, the identity
-        left out when exact.
+        Mean of r and its maximum (of its size, when two-sided) over the permutations, the identity
+        left out when exact. The mean comes from rounded dissimilarities, see `emo._core.rsa`.
     n : int
         Conditions.
     metric, correlation, alternative : str
@@ -138,20 +141,7 @@ def dissimilarity(vectors: ArrayLike, metric: str = "cosine") -> Matrix:
     [[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]]
     """
     _one_of("metric", metric, METRICS)
-    x = _vectors(vectors, "vectors")
-    if metric == "euclidean":
-        return np.asarray(np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1)))
-    if metric == "correlation":
-        x = x - x.mean(1, keepdims=True)
-    norms = np.sqrt((x * x).sum(1))
-    if not norms.all():
-        row = int(np.flatnonzero(norms == 0)[0])
-        kind = "zero" if metric == "cosine" else "constant"
-        raise NumericalError(f"row {row} is {kind}, its {metric} dissimilarities do not exist")
-    unit = x / norms[:, None]
-    out = 1 - unit @ unit.T
-    np.fill_diagonal(out, 0)
-    return np.asarray((out + out.T) / 2)
+    return _core.dissimilarity(_vectors(vectors, "vectors"), metric)
 
 
 def rsa(
@@ -194,13 +184,16 @@ def rsa(
     UsageError
         Shapes or options that do not fit; "exact" with more than 12 conditions.
     """
-    grid, found = _compare([x], [y], metric, correlation, permutations, seed, alternative)
-    p, m = float(grid.p[0, 0]), grid.permutations
-    low, high = (p, p) if grid.exact else _wilson(int(grid.exceeding[0, 0]) + 1, m + 1)
+    options = _options(correlation, permutations, seed, alternative)
+    sets = {"x": _vectors(x, "x"), "y": _vectors(y, "y")}
+    first, second = _distances(sets, metric, threads)
+    found = _core.rsa(first, second, threads=threads, **options)
+    low, high = found["p"], found["p"]
+    if not found["exact"]:
+        low, high = _wilson(found["exceeding"] + 1, found["permutations"] + 1)
     return Rsa(
-        float(grid.r[0, 0]), p, low, high, m, grid.exact, int(grid.exceeding[0, 0]),
-        int(found["ties"][0, 0]), float(found["mean"][0, 0]), float(grid.null_max[0, 0]), grid.n,
-        metric, correlation, alternative, seed, grid.warnings,
+        **found, p_low=low, p_high=high, n=len(first), metric=metric, correlation=correlation,
+        alternative=alternative, seed=seed, warnings=_cautions(sets),
     )  # fmt: skip
 
 
@@ -233,70 +226,52 @@ def rsa_grid(
     NumericalError, UsageError
         As `rsa`.
     """
-    return _compare(xs, ys, metric, correlation, permutations, seed, alternative)[0]
+    options = _options(correlation, permutations, seed, alternative)
+    sets = {
+        f"{name}[{at}]": _vectors(item, f"{name}[{at}]")
+        for name, items in (("xs", xs), ("ys", ys))
+        for at, item in enumerate(items)
+    }
+    if not len(xs) or not len(ys):
+        raise UsageError("there are no vectors to compare")
+    distances = _distances(sets, metric, threads)
+    n = len(distances[0])
+    flat = np.stack(distances).reshape(len(distances), -1)
+    found = _core.rsa_grid(flat[: len(xs)], flat[len(xs) :], n, threads=threads, **options)
+    return RsaGrid(
+        r=found["r"], p=found["p"], p_family=found["p_family"], null_max=found["null_max"],
+        exceeding=found["exceeding"].astype(np.int64), n=n, permutations=found["permutations"],
+        exact=found["exact"], metric=metric, correlation=correlation, alternative=alternative,
+        seed=seed, warnings=_cautions(sets),
+    )  # fmt: skip
 
 
-def _compare(
-    xs: Sequence[ArrayLike],
-    ys: Sequence[ArrayLike],
-    metric: str,
-    correlation: str,
-    permutations: int | str,
-    seed: int,
-    alternative: str,
-) -> tuple[RsaGrid, dict[str, NDArray[np.float64]]]:
+class _Options(TypedDict):
+    correlation: str
+    permutations: int
+    exact: bool
+    two_sided: bool
+    seed: int
+
+
+def _options(correlation: str, permutations: int | str, seed: int, alternative: str) -> _Options:
     _one_of("correlation", correlation, CORRELATIONS)
     _one_of("alternative", alternative, ALTERNATIVES)
-    left, right = [
-        [_vectors(item, f"{name}[{at}]") for at, item in enumerate(items)]
-        for name, items in (("x", xs), ("y", ys))
-    ]
-    n = _same_rows(left + right)
-    exact = permutations == "exact" or int(permutations) >= math.factorial(min(n, 13))
-    if exact and n > 12:
-        raise UsageError(f"{n} conditions have too many permutations for an exact test")
-    units = [
-        np.stack([_unit(dissimilarity(item, metric), correlation) for item in items])
-        for items in (left, right)
-    ]
-    r = np.clip(units[0] @ units[1].T, -1, 1)
-    orders = _all_orders(n) if exact else _random_orders(n, int(permutations), seed)
-    size = np.abs if alternative == "two-sided" else np.positive
-    upper = np.triu_indices(n, 1)
-    index = np.zeros((n, n), np.int64)
-    index[upper] = np.arange(len(upper[0]))
-    index += index.T
-    seen = size(r)
-    exceeding, ties, family = (np.zeros(r.shape, np.int64) for _ in range(3))
-    total, most = np.zeros(r.shape), np.full(r.shape, -np.inf)
-    m = 0
-    for order in orders:
-        null = units[0] @ units[1][:, index[order[upper[0]], order[upper[1]]]].T
-        sized = size(null)
-        exceeding += sized >= seen - 1e-10
-        ties += np.abs(sized - seen) <= 1e-10
-        family += sized.max() >= seen - 1e-10
-        m += 1
-        if not (exact and m == 1):
-            total += null
-            most = np.maximum(most, sized)
-    p, p_family = ((b / m if exact else (b + 1) / (m + 1)) for b in (exceeding, family))
-    grid = RsaGrid(
-        r, p, p_family, most, exceeding, n, m, exact, metric, correlation, alternative, seed,
-        _cautions(left, right, n),
-    )  # fmt: skip
-    return grid, {"ties": ties.astype(np.float64), "mean": total / (m - exact)}
-
-
-def _cautions(left: list[Matrix], right: list[Matrix], n: int) -> tuple[str, ...]:
-    said = []
-    if n < 6:
-        said.append(f"{n} conditions: no p can be below 1/{n}! = {1 / math.factorial(n):.2g}")
-    for name, items in (("x", left), ("y", right)):
-        doubled = [item for item in items if len(np.unique(item, axis=0)) < n]
-        if doubled:
-            said.append(f"rows of {name} are duplicated: the permutations are not {n}! distinct")
-    return tuple(said)
+    exact = permutations == "exact"
+    count = 1 if exact else permutations
+    if isinstance(count, str) or count < 1:
+        raise UsageError(
+            f"permutations is {permutations!r}", hint='give a number above 0, or "exact"'
+        )
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"seed is {seed}", hint="give a number from 0 to 2**64 - 1")
+    return _Options(
+        correlation=correlation,
+        permutations=int(count),
+        exact=exact,
+        two_sided=alternative == "two-sided",
+        seed=seed,
+    )
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
@@ -305,39 +280,52 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _vectors(values: ArrayLike, name: str) -> Matrix:
-    out = np.ascontiguousarray(values, np.float64)
-    if out.ndim != 2:
+    try:
+        out = np.ascontiguousarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} is no array of real numbers: {error}") from None
+    if out.ndim != 2 or not out.shape[1]:
         raise UsageError(f"{name} has shape {out.shape}, it must be (conditions, width)")
-    if not np.isfinite(out).all():
-        row, column = np.argwhere(~np.isfinite(out))[0]
-        raise NumericalError(f"{name} holds {out[row, column]} in row {row}, column {column}")
     return out
 
 
-def _same_rows(items: list[Matrix]) -> int:
-    if not items:
-        raise UsageError("there are no vectors to compare")
-    n = len(items[0])
-    for item in items:
-        if len(item) != n:
-            raise UsageError(f"{n} and {len(item)} rows: the sets must hold the same conditions")
-    if n < 4:
+def _distances(sets: dict[str, Matrix], metric: str, threads: int) -> list[Matrix]:
+    _one_of("metric", metric, METRICS)
+    first, n = next((name, len(item)) for name, item in sets.items())
+    if n < FEWEST:
         raise NumericalError(
-            f"{n} conditions allow no test", hint="compare at least 4, better 8 or more"
+            f"{n} conditions allow no test", hint=f"compare at least {FEWEST}, better 8 or more"
         )
-    return n
+    for name, item in sets.items():
+        if len(item) != n:
+            raise UsageError(
+                f"{first} has {n} rows and {name} has {len(item)}",
+                hint="give the same conditions in the same order",
+            )
+    return [_named(name, item, metric, threads) for name, item in sets.items()]
 
 
-def _unit(distances: Matrix, correlation: str) -> Matrix:
-    values = distances[np.triu_indices(len(distances), 1)]
-    spread = values.max() - values.min()
-    if spread <= 1e-12 * max(1e-300, abs(values).max()):
-        raise NumericalError("all dissimilarities are equal, their correlation does not exist")
-    if correlation == "spearman":
-        _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
-        values = (np.cumsum(counts) - (counts - 1) / 2)[at]
-    centred = values - values.mean()
-    return np.asarray(centred / np.sqrt((centred * centred).sum()))
+def _named(name: str, vectors: Matrix, metric: str, threads: int) -> Matrix:
+    try:
+        return _core.dissimilarity(vectors, metric, threads=threads)
+    except NumericalError as error:
+        raise NumericalError(f"{name}: {error}", hint=error.hint) from None
+
+
+def _cautions(sets: dict[str, Matrix]) -> tuple[str, ...]:
+    said = []
+    n = len(next(iter(sets.values())))
+    if n < FEW:
+        least = 1 / math.factorial(n)
+        said.append(f"{n} conditions: no p can be smaller than 1/{n}! = {least:.2g}")
+    for name, item in sets.items():
+        first: dict[bytes, int] = {}
+        for row, values in enumerate(item + 0.0):  # -0.0 is 0.0
+            other = first.setdefault(values.tobytes(), row)
+            if other != row:
+                said.append(f"rows {other} and {row} of {name} are equal: one condition twice?")
+                break
+    return tuple(said)
 
 
 def _wilson(successes: int, n: int) -> tuple[float, float]:
@@ -346,21 +334,3 @@ def _wilson(successes: int, n: int) -> tuple[float, float]:
     middle = (share + z * z / (2 * n)) / scale
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
     return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
-def _all_orders(n: int) -> Iterator[NDArray[np.int64]]:
-    return (np.array(order) for order in itertools.permutations(range(n)))
-
-
-def _random_orders(n: int, m: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    for at in range(m):
-        words = np.random.Philox(key=seed, counter=[0, 0, at, 0]).random_raw(n + 8)
-        halves = iter(words.astype("<u8").view("<u4").tolist())
-        order = np.arange(n)
-        for last in range(n - 1, 0, -1):
-            product = next(halves) * (last + 1)
-            while product % 2**32 < 2**32 % (last + 1):
-                product = next(halves) * (last + 1)
-            other = product >> 32
-            order[[last, other]] = order[[other, last]]
-        yield order

@@ -2,6 +2,7 @@
 
 use emo_core::dtype::Dtype;
 use emo_core::kernels::moments::Moments;
+use emo_core::kernels::rsa::{Grid, Outcome};
 use emo_core::shard::write::TensorData;
 use half::f16;
 use numpy::{
@@ -137,5 +138,60 @@ pub(crate) fn moments_dict<const D: usize>(
     dict.set_item("m2", shaped(py, moments.m2, shape)?)?;
     dict.set_item("positive", shaped(py, moments.positive, shape)?)?;
     dict.set_item("negative", shaped(py, moments.negative, shape)?)?;
+    Ok(dict)
+}
+
+/// Conditions of two square matrices of one size.
+pub(crate) fn square(py: Python<'_>, x: (usize, usize), y: (usize, usize)) -> PyResult<usize> {
+    if x.0 == x.1 && x == y {
+        return Ok(x.0);
+    }
+    Err(usage(py, format!("x has shape {x:?} and y {y:?}, both must be (n, n)")))
+}
+
+/// Numbers of matrices of two lists, each a row of `n * n`.
+pub(crate) fn flat(
+    py: Python<'_>,
+    xs: (usize, usize),
+    ys: (usize, usize),
+    n: usize,
+) -> PyResult<[usize; 2]> {
+    if Some(xs.1) == n.checked_mul(n) && xs.1 == ys.1 {
+        return Ok([xs.0, ys.0]);
+    }
+    Err(usage(py, format!("xs has shape {xs:?} and ys {ys:?}, both must be (any, {n} * {n})")))
+}
+
+/// What a permutation test found, as a dictionary of numbers.
+pub(crate) fn outcome_dict<'py>(
+    py: Python<'py>,
+    outcome: &Outcome,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("r", outcome.r)?;
+    dict.set_item("p", outcome.p)?;
+    dict.set_item("permutations", outcome.permutations)?;
+    dict.set_item("exact", outcome.exact)?;
+    dict.set_item("exceeding", outcome.exceeding)?;
+    dict.set_item("ties", outcome.ties)?;
+    dict.set_item("null_mean", outcome.null_mean)?;
+    dict.set_item("null_max", outcome.null_max)?;
+    Ok(dict)
+}
+
+/// What the tests of all pairs found; arrays of the given shape.
+pub(crate) fn rsa_grid_dict(
+    py: Python<'_>,
+    grid: Grid,
+    shape: [usize; 2],
+) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("r", shaped(py, grid.r, shape)?)?;
+    dict.set_item("p", shaped(py, grid.p, shape)?)?;
+    dict.set_item("p_family", shaped(py, grid.p_family, shape)?)?;
+    dict.set_item("null_max", shaped(py, grid.null_max, shape)?)?;
+    dict.set_item("exceeding", shaped(py, grid.exceeding, shape)?)?;
+    dict.set_item("permutations", grid.permutations)?;
+    dict.set_item("exact", grid.exact)?;
     Ok(dict)
 }

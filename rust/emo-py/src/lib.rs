@@ -3,6 +3,7 @@
 mod arrays;
 mod error;
 mod functions;
+mod rsa;
 mod run;
 
 /// Native kernels of `emo`; arrays in, small arrays out.
@@ -15,4 +16,6 @@ mod _core {
         build_info, grouped_contributions, hash_file, inspect_shard, moments, project, read_rows,
         verify_shard, weight_product, write_shard,
     };
+    #[pymodule_export]
+    use crate::rsa::{dissimilarity, rsa_grid, rsa_pair, rsa_permutations};
 }

@@ -6,5 +6,6 @@ pub mod moments;
 pub mod partial;
 pub mod project;
 pub mod read;
+pub mod rsa;
 pub mod simd;
 pub mod weight;

@@ -9,7 +9,10 @@
 )]
 
 pub mod columns;
+pub mod distances;
 pub mod dots;
+pub mod outer;
+pub mod permuted;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

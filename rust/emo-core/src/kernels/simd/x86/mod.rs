@@ -13,6 +13,8 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 pub(super) mod avx2;
 pub(super) mod avx512;
+pub(super) mod outer;
+pub(super) mod permuted;
 
 use super::columns::{ROWS, Sums};
 use crate::dtype::Float;

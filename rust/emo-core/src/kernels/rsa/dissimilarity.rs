@@ -1,0 +1,126 @@
+//! Dissimilarities of the rows of `[n, d]`: a symmetric `[n, n]` with zeros on its diagonal.
+//!
+//! Euclidean: |x - y|. Cosine: 1 - <u, v> = |u - v|^2 / 2 of the unit vectors, which loses nothing
+//! when they are close. Correlation: cosine after each row's mean is taken off. O(n^2 d). A sum has
+//! eight lanes, one rounding for each product and sum, added as ((0+4)+(2+6))+((1+5)+(3+7)), so
+//! that threads and instructions leave the same bits.
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::kernels::simd::distances::squared_distance;
+use crate::scan::{Control, check_cancel};
+
+/// How two rows are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// 1 - cosine.
+    Cosine,
+    /// 1 - Pearson's correlation of the two rows.
+    Correlation,
+    /// Euclidean distance.
+    Euclidean,
+}
+
+impl Metric {
+    /// The metric of a name.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "cosine" => Ok(Self::Cosine),
+            "correlation" => Ok(Self::Correlation),
+            "euclidean" => Ok(Self::Euclidean),
+            _ => Err(Error::usage(format!("metric is {name:?}"))
+                .hint("known: cosine, correlation, euclidean")),
+        }
+    }
+}
+
+/// Dissimilarities `[n, n]` of `vectors` `[n, d]`.
+pub fn dissimilarity(
+    vectors: &[f64],
+    width: usize,
+    metric: Metric,
+    control: &Control,
+) -> Result<Vec<f64>> {
+    if width == 0 {
+        return Err(Error::usage("the vectors have no columns"));
+    }
+    if let Some(at) = vectors.iter().position(|value| !value.is_finite()) {
+        let (value, row, column) = (vectors[at], at / width, at % width);
+        return Err(Error::numerical(format!("row {row} holds {value} in column {column}"))
+            .hint("leave the row out, or capture it again in float32"));
+    }
+    let n = vectors.len() / width;
+    let (rows, unscale) = prepare(vectors, width, metric)?;
+    let row = |at: usize| &rows[at * width..][..width];
+    let mut out = vec![0.0; n * n];
+    out.par_chunks_mut(n.max(1)).enumerate().try_for_each(|(first, cells)| {
+        for second in first + 1..n {
+            check_cancel(control.cancel)?;
+            let square = squared_distance(control.tier, row(first), row(second));
+            cells[second] = match metric {
+                Metric::Euclidean => square.sqrt() * unscale,
+                Metric::Cosine | Metric::Correlation => square / 2.0,
+            };
+        }
+        Ok(())
+    })?;
+    for first in 0..n {
+        for second in 0..first {
+            out[first * n + second] = out[second * n + first];
+        }
+    }
+    if let Some(at) = out.iter().position(|value| !value.is_finite()) {
+        let (first, second) = (at / n, at % n);
+        return Err(Error::numerical(format!(
+            "rows {first} and {second} are further apart than a number can tell"
+        ))
+        .hint("divide the vectors by their largest value"));
+    }
+    Ok(out)
+}
+
+/// Rows to compare, and the factor that undoes their common scale.
+fn prepare(vectors: &[f64], width: usize, metric: Metric) -> Result<(Vec<f64>, f64)> {
+    let mut rows = vectors.to_vec();
+    if metric == Metric::Euclidean {
+        let factor = power_of_two(&rows);
+        change(&mut rows, |value| value * factor);
+        return Ok((rows, factor.recip()));
+    }
+    for (at, row) in rows.chunks_exact_mut(width).enumerate() {
+        let factor = power_of_two(row);
+        change(row, |value| value * factor);
+        let largest = row.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+        if metric == Metric::Correlation {
+            let mean = row.iter().sum::<f64>() / width as f64;
+            change(row, |value| value - mean);
+        }
+        let norm = row.iter().map(|value| value * value).sum::<f64>().sqrt();
+        if norm <= 1e-14 * largest || norm == 0.0 {
+            let (kind, name) = match metric {
+                Metric::Cosine => ("zero", "cosine"),
+                _ => ("constant", "correlation"),
+            };
+            return Err(Error::numerical(format!(
+                "row {at} is {kind}, its {name} dissimilarities do not exist"
+            ))
+            .hint("leave the row out, or take the euclidean metric"));
+        }
+        change(row, |value| value / norm);
+    }
+    Ok((rows, 1.0))
+}
+
+fn change(values: &mut [f64], to: impl Fn(f64) -> f64) {
+    for value in values {
+        *value = to(*value);
+    }
+}
+
+/// A power of two that brings the largest value near 1, so that no square overflows.
+fn power_of_two(values: &[f64]) -> f64 {
+    let largest = values.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
+    let exponent = (largest.to_bits() >> 52) & 0x7ff;
+    f64::from_bits(2046u64.saturating_sub(exponent).clamp(1, 2045) << 52)
+}

@@ -1,0 +1,104 @@
+//! Random permutations of one pair of matrices.
+
+use rayon::prelude::*;
+
+use super::permutations::Source;
+use super::screen::{Rounded, Screen, longest_row};
+use super::statistic::{Cell, Pair, Prepared};
+use super::{Outcome, Tally};
+use crate::error::Result;
+use crate::kernels::simd::permuted::{Places, Small, permuted_product};
+use crate::scan::{Control, check_cancel};
+
+/// Length of the longest row of integers: with the rounding its square stays below 2^30.
+const LONGEST: f64 = 32_000.0;
+/// Permutations between two looks at the flag.
+const STEP: u64 = 64;
+/// Pieces of work for each thread.
+const PIECES: usize = 4;
+
+/// Compare the permutations of `source` with the observed one.
+pub(super) fn sample<C: Cell>(
+    pair: &Pair<C>,
+    source: Source,
+    control: &Control,
+) -> Result<Outcome> {
+    let n = pair.a.n();
+    let ([rounded_a, rounded_b], [a, b]) = integers(pair);
+    let screen = Screen::new(pair, &rounded_a, &rounded_b, 2.0);
+    let count = source.count(n);
+    let run = |begin: u64, end: u64| {
+        let mut work = Work { pair, screen, source, a: &a, b: &b, control, sum: 0 };
+        work.range(begin, end).map(|tally| (tally, work.sum))
+    };
+    let parts: Result<Vec<(Tally, i128)>> = pieces(count, PIECES * control.threads)
+        .into_par_iter()
+        .map(|(begin, end)| run(begin, end))
+        .collect();
+    let (mut tally, mut sum) = (Tally::default(), 0);
+    for (part, part_sum) in parts? {
+        tally.exceeding += part.exceeding;
+        tally.ties += part.ties;
+        tally.largest = tally.largest.max(part.largest);
+        sum += part_sum;
+    }
+    let mean = sum as f64 * screen.correlation().0 / count as f64;
+    Ok(Outcome::new(pair.r(), tally, mean, count, false))
+}
+
+/// At most `most` ranges of about equal size; how many there are changes nothing but the speed.
+pub(super) fn pieces(count: u64, most: usize) -> Vec<(u64, u64)> {
+    let pieces = (most as u64).min(count.div_ceil(STEP)).max(1);
+    let at = |piece: u64| (u128::from(count) * u128::from(piece) / u128::from(pieces)) as u64;
+    (0..pieces).map(|piece| (at(piece), at(piece + 1))).collect()
+}
+
+fn integers<C: Cell>(pair: &Pair<C>) -> ([Rounded; 2], [Small; 2]) {
+    let round = |matrix: &Prepared<C>| {
+        let n = matrix.n();
+        let cells = (0..n).flat_map(|at| matrix.row(at).iter().copied());
+        let rounded = Rounded::new(cells, longest_row(matrix), LONGEST);
+        let small = Small::new(n, |row, column| rounded.round(matrix.row(row)[column]));
+        (rounded, small)
+    };
+    let ((rounded_a, a), (rounded_b, b)) = (round(pair.a), round(pair.b));
+    ([rounded_a, rounded_b], [a, b])
+}
+
+struct Work<'a, C> {
+    pair: &'a Pair<'a, C>,
+    screen: Screen,
+    source: Source,
+    a: &'a Small,
+    b: &'a Small,
+    control: &'a Control<'a>,
+    sum: i128,
+}
+
+impl<C: Cell> Work<'_, C> {
+    fn range(&mut self, begin: u64, end: u64) -> Result<Tally> {
+        let n = self.pair.a.n();
+        let (mut tally, mut cut) = (Tally::default(), i64::MIN);
+        let (mut order, mut places) = (vec![0; n], Places::new(n));
+        for index in begin..end {
+            if index % STEP == 0 {
+                check_cancel(self.control.cancel)?;
+            }
+            self.source.write(index, &mut order);
+            places.set(&order);
+            let sum = permuted_product(self.control.tier, self.a, self.b, &places);
+            self.sum += i128::from(sum);
+            let sized = if self.pair.two_sided { sum.abs() } else { sum };
+            let open = sized >= self.screen.open && sized <= self.screen.sure;
+            tally.exceeding += u64::from(sized > self.screen.sure);
+            if open || sized > cut {
+                let verdict = self.pair.judge(&order);
+                tally.exceeding += u64::from(open && verdict.exceeds);
+                tally.ties += u64::from(open && verdict.tie);
+                tally.largest = tally.largest.max(verdict.r);
+                cut = self.screen.cut(tally.largest);
+            }
+        }
+        Ok(tally)
+    }
+}

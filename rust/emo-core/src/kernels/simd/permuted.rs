@@ -1,0 +1,117 @@
+//! Sum of the products of one symmetric matrix with another whose rows and columns are permuted.
+//!
+//! `sum over i, j of a[j, i] b[p(i), p(j)]` in integers. The rows p(i) of b are taken sixteen at a
+//! time and transposed in registers; column c = p(j) of them then lies as row j of a does, and no
+//! number is looked up by itself.
+
+use super::{Tier, dispatch};
+
+/// Columns of a block.
+pub const LANES: usize = 16;
+
+/// Sixteen neighbours of a row, aligned for the vector loads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(32))]
+pub struct Block(pub [i16; LANES]);
+
+/// A square matrix of small integers, its rows padded by zeros, with a row of zeros at the end.
+#[derive(Clone, Debug)]
+pub struct Small {
+    n: usize,
+    /// Blocks of a row.
+    blocks: usize,
+    values: Vec<Block>,
+}
+
+impl Small {
+    /// Lay out the values of `cell(row, column)`.
+    ///
+    /// In each row the squares must add up to less than 2^30, so that sums fit 32 bits.
+    #[must_use]
+    pub fn new(n: usize, cell: impl Fn(usize, usize) -> i16) -> Self {
+        let blocks = n.div_ceil(LANES);
+        let mut values = vec![Block::default(); (n + 1) * blocks];
+        for row in 0..n {
+            for column in 0..n {
+                values[row * blocks + column / LANES].0[column % LANES] = cell(row, column);
+            }
+        }
+        Self { n, blocks, values }
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> &[Block] {
+        &self.values[row * self.blocks..][..self.blocks]
+    }
+}
+
+/// Rows and columns of one permutation, padded to whole blocks.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Row of b at each place; the row of zeros beyond the last place.
+    rows: Vec<u16>,
+    /// Place of each column of b; any place beyond the last column.
+    inverse: Vec<u16>,
+}
+
+impl Places {
+    /// For permutations of n.
+    #[must_use]
+    pub fn new(n: usize) -> Self {
+        let padded = n.next_multiple_of(LANES);
+        Self { rows: vec![n as u16; padded], inverse: vec![0; padded] }
+    }
+
+    /// Take a permutation of 0..n.
+    #[inline]
+    pub fn set(&mut self, order: &[u16]) {
+        self.rows[..order.len()].copy_from_slice(order);
+        for (place, column) in order.iter().enumerate() {
+            self.inverse[usize::from(*column)] = place as u16;
+        }
+    }
+}
+
+/// The sum for one permutation.
+///
+/// # Panics
+/// When the matrices and the places do not belong to the same n.
+#[must_use]
+pub fn permuted_product(tier: Tier, a: &Small, b: &Small, places: &Places) -> i64 {
+    let n = a.n;
+    let fits = b.n == n && places.rows.len() == a.blocks * LANES;
+    let inside = |list: &[u16], most: usize| list.iter().all(|at| usize::from(*at) <= most);
+    assert!(fits && inside(&places.rows, n) && inside(&places.inverse, n), "places must fit");
+    #[cfg(target_arch = "x86_64")]
+    if matches!(tier.0, super::Instructions::Avx2 | super::Instructions::Avx512) {
+        let blocks = a.blocks;
+        // SAFETY: the tier has AVX2; both matrices have n + 1 rows, and every place is at most n.
+        return unsafe {
+            super::x86::permuted::product(
+                &a.values,
+                &b.values,
+                blocks,
+                &places.rows,
+                &places.inverse,
+            )
+        };
+    }
+    dispatch!(tier, plain(a: &Small = a, b: &Small = b, places: &Places = places) -> i64)
+}
+
+#[inline(always)]
+fn plain(a: &Small, b: &Small, places: &Places) -> i64 {
+    let mut total = 0;
+    for (place, source) in places.rows.iter().enumerate().take(a.n) {
+        let mut sum = 0i64;
+        for (blocks, row) in a.row(place).iter().zip(places.rows.chunks(LANES)) {
+            for (value, column) in blocks.0.iter().zip(row) {
+                let column = usize::from(*column).min(a.n - 1);
+                let block = b.row(usize::from(*source))[column / LANES];
+                sum += i64::from(*value) * i64::from(block.0[column % LANES]);
+            }
+        }
+        total += sum;
+    }
+    total
+}
