@@ -348,10 +348,10 @@ def dissimilarity(
 def rsa_permutations(n: int, count: int, seed: int, *, stream: int = 0) -> NDArray[np.uint16]:
     """Draw the random permutations that `rsa` and `rsa_grid` use, as (count, n) places.
 
-    Permutation i takes the 32-bit halves, low half first, of the words of
-    ``numpy.random.Philox(key=seed, counter=[0, stream, i, 0])``. For `last` from n - 1 down to 1 a
-    half h exchanges the places `last` and ``h * (last + 1) >> 32``; it is skipped when
-    ``h * (last + 1) % 2**32 < 2**32 % (last + 1)``.
+    Permutation i uses the words w of ``numpy.random.Philox(key=seed, counter=[0, stream, i, 0])``.
+    For bound = n, n - 1, ... 2 the places bound - 1 and ``w * bound >> 64`` are exchanged, and w
+    becomes ``w * bound % 2**64``. The longest runs of bounds whose product P is at most 2**40 share
+    one w; where what is left of it is below ``2**64 % P``, the run is drawn again with the next.
     """
 
 def rsa(

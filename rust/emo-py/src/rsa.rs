@@ -5,8 +5,9 @@
     reason = "signatures are Python's"
 )]
 
+use emo_core::kernels::rsa::permutations::Shuffler;
 use emo_core::kernels::rsa::statistic::Correlation;
-use emo_core::kernels::rsa::{self, Metric, Options, permutations};
+use emo_core::kernels::rsa::{self, Metric, Options};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -54,8 +55,9 @@ pub(crate) fn rsa_permutations(
     stream: u64,
 ) -> Object<'_> {
     let mut orders = vec![0; usize::from(n) * count];
+    let mut shuffler = Shuffler::new(usize::from(n), seed, stream);
     for (index, order) in orders.chunks_exact_mut(usize::from(n).max(1)).enumerate() {
-        permutations::shuffle(seed, stream, index as u64, order);
+        shuffler.write(index as u64, order);
     }
     shaped(py, orders, [count, usize::from(n)])
 }

@@ -201,12 +201,12 @@ impl<'a, C: Cell> Task<'a, C> {
     fn range(&self, begin: u64, end: u64) -> Result<Found> {
         let (mut found, mut limits) = (self.nothing(), self.limits.clone());
         let mut sums = Sums::new(&self.factors, &self.columns);
-        let mut order = vec![0; self.n];
+        let (mut order, mut orders) = (vec![0; self.n], self.source.orders(self.n));
         for index in begin..end {
             if index % STEP == 0 {
                 check_cancel(self.control.cancel)?;
             }
-            self.source.write(index, &mut order);
+            orders.write(index, &mut order);
             sums.multiply(self.control.tier, &self.factors, &self.columns, &order);
             let most = limits.compare(self.control.tier, &sums, |limits, tile, lane| {
                 self.open(&order, limits, tile, lane, &mut found);

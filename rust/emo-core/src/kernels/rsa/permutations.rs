@@ -1,12 +1,21 @@
 //! Permutations of n conditions: random ones that can be replayed, or all of them in order.
 //!
-//! Permutation `index` of a seed comes from the 32-bit halves of its own Philox stream, the low
-//! half of each word first. Fisher and Yates: for `last` from n - 1 down to 1 the places `last` and
-//! `other` are exchanged, `other` uniform on 0..=last. With bound = last + 1 a half h gives other =
-//! h * bound >> 32; it is refused, and the next half taken, when h * bound mod 2^32 is below 2^32
-//! mod bound (Lemire 2019), so that no value is favoured.
+//! Random permutation `index` of a seed comes from its own Philox stream by Fisher and Yates: for
+//! bound = n, n - 1, ... 2 the places bound - 1 and `other` are exchanged, `other` uniform below
+//! bound. The bounds are cut, in order, into the longest groups whose product P is at most 2^40; one
+//! word w serves a group. For each of its bounds, other = w * bound >> 64, and w becomes w * bound
+//! mod 2^64. When what is left of w at the end of a group is below 2^64 mod P, the group is drawn
+//! again from the next word, so that no value is favoured. (N. Brackett-Rozinsky and D. Lemire, Batched
+//! ranged random integer generation, 2024.)
 
-use super::philox::Philox;
+use super::philox::{Block, blocks};
+
+/// Largest product of the bounds that share a word.
+const LARGEST: u64 = 1 << 40;
+/// Most bounds of a group: 14! is below 2^40, 15! is above.
+const MOST_BOUNDS: usize = 14;
+/// Blocks that are made together: the first ones of neighbours, the later ones of a permutation.
+const TOGETHER: usize = 4;
 
 /// Where the permutations of a test come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +41,31 @@ impl Source {
         }
     }
 
-    /// Write permutation `index`.
-    #[inline]
-    pub fn write(self, index: u64, order: &mut [u16]) {
+    /// A maker of these permutations.
+    #[must_use]
+    pub fn orders(self, n: usize) -> Orders {
         match self {
-            Self::Random { seed, .. } => shuffle(seed, 0, index, order),
+            Self::Random { seed, .. } => Orders::Random(Shuffler::new(n, seed, 0)),
+            Self::All => Orders::All,
+        }
+    }
+}
+
+/// Makes the permutations of a source, by index.
+#[derive(Clone, Debug)]
+pub enum Orders {
+    /// Random ones.
+    Random(Shuffler),
+    /// All but the identity in the order of words.
+    All,
+}
+
+impl Orders {
+    /// Write permutation `index`; fastest when they are asked for in order.
+    #[inline]
+    pub fn write(&mut self, index: u64, order: &mut [u16]) {
+        match self {
+            Self::Random(shuffler) => shuffler.write(index, order),
             Self::All => unrank(index + 1, order),
         }
     }
@@ -52,45 +81,110 @@ pub fn factorial(n: usize) -> u64 {
     (1..=n as u64).fold(1, u64::saturating_mul)
 }
 
-/// Random permutation `index` of a stream.
-#[inline]
-pub fn shuffle(seed: u64, stream: u64, index: u64, order: &mut [u16]) {
-    for (place, slot) in order.iter_mut().enumerate() {
-        *slot = place as u16;
-    }
-    let mut halves = Halves { words: Philox::new(seed, stream, index), kept: None };
-    for last in (1..order.len()).rev() {
-        let other = halves.below(last as u32 + 1) as usize;
-        order.swap(last, other);
-    }
+/// Bounds that share a word.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    most: u32,
+    least: u32,
+    product: u64,
 }
 
-struct Halves {
-    words: Philox,
-    kept: Option<u32>,
+/// Makes the random permutations of one stream.
+#[derive(Clone, Debug)]
+pub struct Shuffler {
+    seed: u64,
+    stream: u64,
+    groups: Vec<Group>,
+    identity: Vec<u16>,
+    /// First blocks of neighbouring permutations, from index `ahead_from` on.
+    ahead: [Block; TOGETHER],
+    ahead_from: u64,
 }
 
-impl Halves {
-    #[inline(always)]
-    fn next(&mut self) -> u32 {
-        if let Some(high) = self.kept.take() {
-            return high;
-        }
-        let word = self.words.word();
-        self.kept = Some((word >> 32) as u32);
-        word as u32
-    }
-
-    #[inline(always)]
-    fn below(&mut self, bound: u32) -> u32 {
-        loop {
-            let product = u64::from(self.next()) * u64::from(bound);
-            let low = product as u32;
-            // 2^32 mod bound is below the bound, so the division is rarely needed.
-            if low >= bound || low >= bound.wrapping_neg() % bound {
-                return (product >> 32) as u32;
+impl Shuffler {
+    /// For permutations of n.
+    #[must_use]
+    pub fn new(n: usize, seed: u64, stream: u64) -> Self {
+        let mut groups: Vec<Group> = Vec::new();
+        for bound in (2..=n as u32).rev() {
+            match groups.last_mut() {
+                Some(group) if group.product * u64::from(bound) <= LARGEST => {
+                    group.least = bound;
+                    group.product *= u64::from(bound);
+                }
+                _ => groups.push(Group { most: bound, least: bound, product: u64::from(bound) }),
             }
         }
+        let identity = (0..n as u16).collect();
+        let (ahead, ahead_from) = ([[0; 4]; TOGETHER], u64::MAX);
+        Self { seed, stream, groups, identity, ahead, ahead_from }
+    }
+
+    /// Write permutation `index` over `order`, which has n places.
+    #[inline]
+    pub fn write(&mut self, index: u64, order: &mut [u16]) {
+        order.copy_from_slice(&self.identity);
+        let mut words = self.words(index);
+        for Group { most, least, product } in &self.groups {
+            let mut others = [0; MOST_BOUNDS];
+            let bounds = (*least..=*most).rev();
+            loop {
+                let mut word = words.next();
+                for (other, bound) in others.iter_mut().zip(bounds.clone()) {
+                    let wide = u128::from(word) * u128::from(bound);
+                    (*other, word) = ((wide >> 64) as usize, wide as u64);
+                }
+                // 2^64 mod P is below P, so the division is rarely needed.
+                if word >= *product || word >= product.wrapping_neg() % product {
+                    break;
+                }
+            }
+            for (other, bound) in others.iter().zip(bounds) {
+                order.swap(bound as usize - 1, *other);
+            }
+        }
+    }
+
+    #[inline]
+    fn words(&mut self, index: u64) -> Words {
+        let together = TOGETHER as u64;
+        if self.ahead_from != index / together * together {
+            self.ahead_from = index / together * together;
+            let counter = |at| [1, self.stream, self.ahead_from + at as u64, 0];
+            self.ahead = blocks(self.seed, std::array::from_fn(counter));
+        }
+        let mut ready = [[0; 4]; TOGETHER];
+        ready[0] = self.ahead[(index - self.ahead_from) as usize];
+        Words { seed: self.seed, last: [1, self.stream, index, 0], ready, used: 0, held: 4 }
+    }
+}
+
+/// Words of one permutation.
+struct Words {
+    seed: u64,
+    /// Counter of the last block that is ready.
+    last: Block,
+    ready: [Block; TOGETHER],
+    used: usize,
+    held: usize,
+}
+
+impl Words {
+    #[inline(always)]
+    fn next(&mut self) -> u64 {
+        if self.used == self.held {
+            self.refill();
+        }
+        self.used += 1;
+        self.ready.as_flattened()[self.used - 1]
+    }
+
+    fn refill(&mut self) {
+        let [block, stream, index, zero] = self.last;
+        let counter = |at| [block + 1 + at as u64, stream, index, zero];
+        self.ready = blocks(self.seed, std::array::from_fn(counter));
+        self.last[0] += TOGETHER as u64;
+        (self.used, self.held) = (0, 4 * TOGETHER);
     }
 }
 

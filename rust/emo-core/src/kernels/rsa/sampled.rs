@@ -80,11 +80,12 @@ impl<C: Cell> Work<'_, C> {
         let n = self.pair.a.n();
         let (mut tally, mut cut) = (Tally::default(), i64::MIN);
         let (mut order, mut places) = (vec![0; n], Places::new(n));
+        let mut orders = self.source.orders(n);
         for index in begin..end {
             if index % STEP == 0 {
                 check_cancel(self.control.cancel)?;
             }
-            self.source.write(index, &mut order);
+            orders.write(index, &mut order);
             places.set(&order);
             let sum = permuted_product(self.control.tier, self.a, self.b, &places);
             self.sum += i128::from(sum);

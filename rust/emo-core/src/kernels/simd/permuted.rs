@@ -48,9 +48,10 @@ impl Small {
 /// Rows and columns of one permutation, padded to whole blocks.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// Row of b at each place; the row of zeros beyond the last place.
+    n: usize,
+    /// Row of b at each place, below n; n, the row of zeros, beyond the last place.
     rows: Vec<u16>,
-    /// Place of each column of b; any place beyond the last column.
+    /// Place of each column of b, below n; any place beyond the last column.
     inverse: Vec<u16>,
 }
 
@@ -59,15 +60,21 @@ impl Places {
     #[must_use]
     pub fn new(n: usize) -> Self {
         let padded = n.next_multiple_of(LANES);
-        Self { rows: vec![n as u16; padded], inverse: vec![0; padded] }
+        Self { n, rows: vec![n as u16; padded], inverse: vec![0; padded] }
     }
 
     /// Take a permutation of 0..n.
+    ///
+    /// # Panics
+    /// When it is none.
     #[inline]
     pub fn set(&mut self, order: &[u16]) {
-        self.rows[..order.len()].copy_from_slice(order);
-        for (place, column) in order.iter().enumerate() {
-            self.inverse[usize::from(*column)] = place as u16;
+        let n = self.n;
+        assert!(order.len() == n, "a permutation of n has n places");
+        let inverse = &mut self.inverse[..n];
+        for (place, (row, column)) in self.rows.iter_mut().zip(order).enumerate() {
+            inverse[usize::from(*column)] = place as u16;
+            *row = *column;
         }
     }
 }
@@ -78,14 +85,11 @@ impl Places {
 /// When the matrices and the places do not belong to the same n.
 #[must_use]
 pub fn permuted_product(tier: Tier, a: &Small, b: &Small, places: &Places) -> i64 {
-    let n = a.n;
-    let fits = b.n == n && places.rows.len() == a.blocks * LANES;
-    let inside = |list: &[u16], most: usize| list.iter().all(|at| usize::from(*at) <= most);
-    assert!(fits && inside(&places.rows, n) && inside(&places.inverse, n), "places must fit");
+    assert!(a.n == b.n && a.n == places.n, "matrices and places must fit");
     #[cfg(target_arch = "x86_64")]
     if matches!(tier.0, super::Instructions::Avx2 | super::Instructions::Avx512) {
         let blocks = a.blocks;
-        // SAFETY: the tier has AVX2; both matrices have n + 1 rows, and every place is at most n.
+        // SAFETY: the tier has AVX2; both matrices have n + 1 rows, and `set` lets no place above n.
         return unsafe {
             super::x86::permuted::product(
                 &a.values,
