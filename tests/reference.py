@@ -87,3 +87,32 @@ def write_store(
             chunks.append(written["chunks"]["x"])
         paths.append(path)
     return paths, chunks, from_bits(stored, dtype)
+
+
+# ---- subspaces and principal components ------------------------------------------------------
+
+
+def row_span(vectors: Array, tolerance: float) -> Array:
+    """Orthonormal basis by Gram-Schmidt, the longest remaining unit row first."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    rest = np.divide(vectors, norms, out=np.zeros(vectors.shape), where=norms > 0)
+    basis = np.empty((0, vectors.shape[1]))
+    while len(rest) and np.linalg.norm(rest, axis=1).max() > tolerance:
+        pivot = rest[np.linalg.norm(rest, axis=1).argmax()]
+        pivot = pivot - (pivot @ basis.T) @ basis
+        basis = np.vstack([basis, pivot / np.linalg.norm(pivot)])
+        for _ in range(2):
+            rest = rest - (rest @ basis.T) @ basis
+    return basis
+
+
+def subspace_overlap(x: Array, y: Array) -> float:
+    """Mean squared cosine of the principal angles between two orthonormal bases."""
+    cosines = np.linalg.svd(x @ y.T, compute_uv=False)
+    return float((cosines**2).sum() / min(len(x), len(y)))
+
+
+def gram_product(values: Array, pilot: Array, vectors: Array) -> dict[str, Array]:
+    """Product of the Gram matrix of the rows less a pilot with vectors, and the columns' sums."""
+    x = values - pilot
+    return {"product": vectors @ x.T @ x, "sum": x.sum(0), "square": (x**2).sum(0)}

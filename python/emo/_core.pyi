@@ -28,6 +28,8 @@ __all__ = [
     "InternalError",
     "build_info",
     "dissimilarity",
+    "gram_product",
+    "gram_product_array",
     "grouped_contributions",
     "hash_file",
     "inspect_shard",
@@ -37,6 +39,7 @@ __all__ = [
     "rsa",
     "rsa_grid",
     "rsa_permutations",
+    "subspace_overlaps",
     "verify_shard",
     "weight_product",
     "write_shard",
@@ -429,4 +432,129 @@ def rsa_grid(
     ------
     NumericalError, UsageError
         As `rsa`.
+    """
+
+# ---- subspaces -------------------------------------------------------------------------------
+
+@final
+class _Overlaps(TypedDict):
+    overlap: NDArray[np.float64]
+    bases: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+
+def subspace_overlaps(
+    sets: Sequence[NDArray[np.float32] | NDArray[np.float64]],
+    tolerances: Sequence[float],
+    *,
+    double: bool,
+    bases: bool,
+    threads: int = 0,
+) -> _Overlaps:
+    """Overlap of the row spans of every pair of sets: ``|U_i U_j^T|_F^2 / min(k_i, k_j)``.
+
+    Bases are made by Cholesky-QR2; where rows are nearly dependent a Householder QR with column
+    pivoting finds the rank.
+
+    Parameters
+    ----------
+    sets : m arrays (n_i, d) of float32 or float64
+        Vectors in the rows.
+    tolerances : m floats
+        For each set the length below which a unit row, less what the others explain of it, counts
+        as dependent.
+    double : bool
+        Sum in double precision throughout; otherwise in single precision over 128 columns and in
+        double precision from there on, so that an overlap errs by less than 1e-6.
+    bases : bool
+        Give the bases as well.
+
+    Returns
+    -------
+    dict
+        ``overlap`` (m, m), symmetric, at most 1; ``ranks`` (m,); ``bases`` (sum of ranks, d), one
+        set below the other, or (0, d).
+
+    Raises
+    ------
+    NumericalError
+        A value is not finite, named by set, row and column, or a set spans nothing.
+    UsageError
+        An array of another dtype, layout or width.
+    """
+
+# ---- principal components --------------------------------------------------------------------
+
+@final
+class _Pass(TypedDict):
+    product: NDArray[np.float64]
+    sum: NDArray[np.float64]
+    square: NDArray[np.float64]
+    count: int
+    repeated: int
+
+def gram_product(
+    shards: Sequence[str | PathLike[str]],
+    tensor: str,
+    labels: NDArray[np.int32],
+    pilot: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    *,
+    threads: int = 0,
+    io: str = "auto",
+    chunks: Sequence[Sequence[str]] | None = None,
+) -> _Pass:
+    """Multiply vectors by the Gram matrix of a tensor's rows less a pilot, in one pass.
+
+    ``product[k] = sum_n (x[n] - pilot) <x[n] - pilot, vectors[k]>``, in single precision over at
+    most 64 rows or 256 columns and in double precision from there on.
+
+    Parameters
+    ----------
+    shards, tensor
+        As in `moments`.
+    labels : (n,) int32 array
+        0 for rows that count, -1 for those left out.
+    pilot : (1, width) float64 array
+        Subtracted from every row; close to the mean.
+    vectors : (k, width) float64 array
+        One vector per row, at least one.
+
+    Returns
+    -------
+    dict
+        ``product`` (k, width); ``sum`` and ``square`` (width,), of the rows less the pilot;
+        ``count`` of rows, and how many are ``repeated``: their products with the first vectors
+        equal an earlier row's to the bit.
+
+    Raises
+    ------
+    ArtifactError, NumericalError, UsageError
+        As `moments`.
+    """
+
+def gram_product_array(
+    x: NDArray[np.float32] | NDArray[np.float64],
+    pilot: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    *,
+    threads: int = 0,
+) -> _Pass:
+    """Do the same for an array in memory.
+
+    Parameters
+    ----------
+    x : (n, width) float32 or float64 array
+        Rows, all used.
+    pilot, vectors
+        As in `gram_product`.
+
+    Returns
+    -------
+    dict
+        As from `gram_product`.
+
+    Raises
+    ------
+    NumericalError, UsageError
+        As `gram_product`.
     """

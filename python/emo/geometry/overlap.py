@@ -13,9 +13,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emo.errors import NumericalError, UsageError
+from emo import _core
+from emo.errors import UsageError
 from emo.geometry.chance import random_overlaps
-from emo.geometry.subspace import Vectors, as_vectors, check_dimensions, orthonormal_basis
+from emo.geometry.subspace import (
+    Vectors,
+    as_vectors,
+    check_dimensions,
+    check_finite,
+    leading_directions,
+    rank_tolerance,
+)
 
 _HIGH_CHANCE = 0.5
 _LEVEL = (0.025, 0.975)
@@ -132,25 +140,24 @@ def overlap(
     check_dimensions(k)
     sets = [as_vectors(x, "the first set"), as_vectors(y, "the second set")]
     d = _common_width(sets)
-    bases = [_basis(vectors, k, index) for index, vectors in enumerate(sets)]
-    k1, k2 = len(bases[0]), len(bases[1])
+    found = _overlaps(sets, k, threads, pair=True)
+    k1, k2 = (int(rank) for rank in found["ranks"])
     room = d if span is None else span
     if not max(k1, k2) <= room <= d:
         raise UsageError(
             f"span is {span}, the subspaces have {k1} and {k2} dimensions in {d}",
             hint="span is the rank of the map that both sets went through",
         )
-    angles = principal_angles(bases[0], bases[1])
     null = random_overlaps(k1, k2, room, draws=draws, seed=seed)
     low, high = np.quantile(null, _LEVEL)
     return Overlap(
-        overlap=float(((bases[0] @ bases[1].T) ** 2).sum() / min(k1, k2)),
+        overlap=float(found["overlap"][0, 1]),
         chance=max(k1, k2) / room,
         null_low=float(low),
         null_high=float(high),
         k=(k1, k2),
         d=room,
-        angles=angles,
+        angles=principal_angles(found["bases"][:k1], found["bases"][k1:]),
         null_mean=float(null.mean()),
         draws=draws,
         seed=seed,
@@ -186,18 +193,14 @@ def overlap_grid(
     check_dimensions(k)
     checked = [as_vectors(vectors, f"set {index}") for index, vectors in enumerate(sets)]
     d = _common_width(checked)
-    bases = [_basis(vectors, k, index) for index, vectors in enumerate(checked)]
-    ranks = np.array([len(basis) for basis in bases])
-    starts = np.cumsum(ranks) - ranks
-    stacked = np.concatenate(bases)
-    squares = np.add.reduceat((stacked @ stacked.T) ** 2, starts, axis=0)
-    upper = np.triu(np.add.reduceat(squares, starts, axis=1) / np.minimum.outer(ranks, ranks))
+    found = _overlaps(checked, k, threads, pair=False)
+    ranks = found["ranks"]
     return OverlapGrid(
-        overlap=upper + np.triu(upper, 1).T,
+        overlap=found["overlap"],
         k=ranks,
         d=d,
         chance=np.maximum.outer(ranks, ranks) / d,
-        warnings=_warnings(checked, list(ranks), k, d),
+        warnings=_warnings(checked, ranks.tolist(), k, d),
     )
 
 
@@ -241,14 +244,17 @@ def _common_width(sets: Sequence[Vectors]) -> int:
     return widths[0]
 
 
-def _basis(vectors: Vectors, k: int | None, index: int) -> NDArray[np.float64]:
-    basis = orthonormal_basis(vectors, k)
-    if len(basis) == 0:
-        raise NumericalError(
-            f"set {index} has {len(vectors)} vectors and spans nothing",
-            hint="give at least one vector that is not zero",
-        )
-    return basis
+def _overlaps(
+    sets: Sequence[Vectors], k: int | None, threads: int, *, pair: bool
+) -> _core._Overlaps:
+    """Compute overlaps; of a pair in double precision throughout and with its bases."""
+    tolerances = [rank_tolerance(vectors) for vectors in sets]
+    spanning: Sequence[Vectors] = sets
+    if k is not None:
+        for index, vectors in enumerate(sets):
+            check_finite(vectors, f"set {index}")
+        spanning = [leading_directions(vectors, k) for vectors in sets]
+    return _core.subspace_overlaps(spanning, tolerances, double=pair, bases=pair, threads=threads)
 
 
 def _warnings(

@@ -1,16 +1,34 @@
-"""Principal components of vectors or of a store's rows, beside the level that chance reaches."""
+"""Principal components of vectors or of a store's rows, beside the level that chance reaches.
+
+A seeded random block is multiplied by the rows' covariance, one pass over the rows for each
+product, and the components are those of the covariance within the span of all blocks so far
+(randomised block Krylov iteration; Musco and Musco, 2015). Passes end when the variance that the
+components hold grows by less than 1e-4 of it, or when the blocks span everything.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emo import _core
 from emo.errors import NumericalError, UsageError
 from emo.geometry.subspace import as_vectors, check_dimensions
-from emo.sites import Site
+from emo.sites import Site, tensor_name
 from emo.store import Store
+
+OVERSAMPLING = 6
+MAX_PASSES = 12
+_GROWTH = 1e-4
+_PILOT_ROWS = 32
+# Products are summed in single precision: what is smaller than this share of the largest variance
+# is rounding.
+_FLOOR = 1e-6
+Multiply: TypeAlias = "Callable[[NDArray[np.float64], NDArray[np.float64]], _core._Pass]"
 
 
 @dataclass(frozen=True)
@@ -25,7 +43,7 @@ class Pca:
         Orthonormal directions of largest variance, largest first; in each the entry of largest
         size is positive.
     variances : (k,) float64 array
-        Variance along each component, over n - 1.
+        Variance along each component, over n - 1; components below 1e-6 of the first are left out.
     explained : (k,) float64 array
         Shares of the total variance.
     null : float
@@ -76,26 +94,14 @@ def pca(x: ArrayLike, k: int, *, seed: int = 0, threads: int = 0) -> Pca:
     UsageError
         When `x` is no matrix, or `k` is below 1.
     """
-    rows = as_vectors(x, "x").astype(np.float64)
+    rows = as_vectors(x, "x")
     check_dimensions(k)
     _check_rows(len(rows))
-    mean = rows.mean(0)
-    centred = rows - mean
-    _, sizes, right = np.linalg.svd(centred, full_matrices=False)
-    found = sizes[: min(k, len(rows) - 1)]
-    found = found[found > sizes[0] * max(rows.shape) * np.finfo(np.float64).eps]
-    columns = (centred**2).sum(0) / (len(rows) - 1)
-    repeated = len(rows) - len({row.tobytes() for row in rows})
-    return _finish(
-        mean=mean,
-        components=right[: len(found)],
-        variances=found**2 / (len(rows) - 1),
-        columns=columns,
-        n=len(rows),
-        k=k,
-        seed=seed,
-        repeated=repeated,
-    )
+
+    def multiply(pilot: NDArray[np.float64], block: NDArray[np.float64]) -> _core._Pass:
+        return _core.gram_product_array(rows, pilot[None], block, threads=threads)
+
+    return _components(multiply, _pilot(rows[:_PILOT_ROWS]), k, seed)
 
 
 def pca_store(
@@ -137,8 +143,22 @@ def pca_store(
     UsageError
         When the store lacks the tensor or a row, or `k` is below 1.
     """
+    site = store.site(site)
+    check_dimensions(k)
     used = used_rows(rows, store.n_rows(position))
-    return pca(store.read(site, position)[used], k, seed=seed, threads=threads)
+    _check_rows(int(used.sum()))
+    first = int(used.argmax())
+    head = store.read(site, position, first, min(first + _PILOT_ROWS, len(used)))
+    labels = np.where(used, 0, -1).astype(np.int32)
+    shards, chunks = store.shards(site, position), store.chunk_hashes(site, position)
+    name = tensor_name(site, position)
+
+    def multiply(pilot: NDArray[np.float64], block: NDArray[np.float64]) -> _core._Pass:
+        return _core.gram_product(
+            shards, name, labels, pilot[None], block, threads=threads, chunks=chunks
+        )
+
+    return _components(multiply, _pilot(head[used[first : first + len(head)]]), k, seed)
 
 
 def used_rows(rows: NDArray[np.int64] | NDArray[np.bool_] | None, n: int) -> NDArray[np.bool_]:
@@ -201,6 +221,69 @@ def _check_rows(n: int) -> None:
         raise NumericalError(f"{n} rows have no variance", hint="at least 2 rows are needed")
 
 
+def _pilot(rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Mean of a few rows; the passes name what is not finite."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.nan_to_num(rows.mean(0, dtype=np.float64), posinf=0, neginf=0))
+
+
+def _components(multiply: Multiply, pilot: NDArray[np.float64], k: int, seed: int) -> Pca:
+    """Iterate over passes `multiply(pilot, block)`; the first one also gives mean and variances."""
+    d = len(pilot)
+    width = min(-(-(k + OVERSAMPLING) // 8) * 8, d)
+    rng = np.random.Generator(np.random.Philox(seed))
+    block = np.ascontiguousarray(np.linalg.qr(rng.standard_normal((d, width)))[0].T)
+    first = multiply(pilot, block)
+    n = int(first["count"])
+    shift = first["sum"] / n
+    mean = pilot + shift
+    columns = np.maximum(first["square"] / n - shift**2, 0) * (n / (n - 1))
+    product = first["product"] - np.outer(n * (block @ shift), shift)
+    basis, image = block, product / (n - 1)
+    found = _within(basis, image, k)
+    for _ in range(1, MAX_PASSES):
+        block = _new_directions(basis, image[-len(block) :], float(found[0].max(initial=0.0)))
+        if len(block) == 0:
+            break
+        product = multiply(mean, block)["product"]
+        basis, image = np.vstack([basis, block]), np.vstack([image, product / (n - 1)])
+        before, found = found, _within(basis, image, k)
+        if found[0].sum() <= before[0].sum() * (1 + _GROWTH):
+            break
+    kept = found[0] > _FLOOR * found[0].max(initial=0.0)
+    return _finish(
+        mean=mean,
+        components=found[1][kept],
+        variances=found[0][kept],
+        columns=columns,
+        n=n,
+        k=k,
+        seed=seed,
+        repeated=int(first["repeated"]),
+    )
+
+
+def _within(
+    basis: NDArray[np.float64], image: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Largest variances within the span of a basis, whose image is its product, and directions."""
+    small = basis @ image.T
+    values, vectors = np.linalg.eigh((small + small.T) / 2)
+    return np.maximum(values[::-1][:k], 0), vectors[:, ::-1][:, :k].T @ basis
+
+
+def _new_directions(
+    basis: NDArray[np.float64], image: NDArray[np.float64], largest: float
+) -> NDArray[np.float64]:
+    """Orthonormal rows for what the basis leaves of an image, above the rounding of its sums."""
+    rest = image - (image @ basis.T) @ basis
+    _, sizes, right = np.linalg.svd(rest, full_matrices=False)
+    fresh = right[sizes > _FLOOR * largest][: basis.shape[1] - len(basis)]
+    # Once more, since what is left of a nearly invariant block is mostly rounding.
+    fresh = fresh - (fresh @ basis.T) @ basis
+    return np.ascontiguousarray(np.linalg.qr(fresh.T)[0].T)
+
+
 def _finish(
     *,
     mean: NDArray[np.float64],
@@ -213,7 +296,8 @@ def _finish(
     repeated: int,
 ) -> Pca:
     total = float(columns.sum())
-    if not total > 0 or len(variances) == 0:
+    # Equal rows less their mean leave its rounding at most.
+    if not total > 1e-28 * float(mean @ mean) or len(variances) == 0:
         raise NumericalError(
             f"all {n} rows are equal, they have no principal component",
             hint="check that the rows come from different samples",

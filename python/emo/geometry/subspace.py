@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emo import _core
 from emo.errors import NumericalError, UsageError
 
 Vectors = NDArray[np.float32] | NDArray[np.float64]
@@ -42,24 +43,28 @@ def orthonormal_basis(vectors: ArrayLike, k: int | None = None) -> NDArray[np.fl
     (1, 3)
     """
     rows = as_vectors(vectors, "vectors")
+    check_finite(rows, "vectors")
     check_dimensions(k)
-    tolerance = rank_tolerance(rows)
-    wide = rows.astype(np.float64)
-    if k is None:
-        norms = np.linalg.norm(wide, axis=1, keepdims=True)
-        wide = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
-    _, sizes, right = np.linalg.svd(wide, full_matrices=False)
-    rank = int((sizes > tolerance * sizes.max(initial=0.0)).sum())
-    return np.ascontiguousarray(right[: rank if k is None else min(rank, k)])
+    if k is not None:
+        return leading_directions(rows, k)
+    if not rows.any():
+        return np.empty((0, rows.shape[1]))
+    found = _core.subspace_overlaps([rows], [rank_tolerance(rows)], double=True, bases=True)
+    return found["bases"]
+
+
+def leading_directions(rows: Vectors, k: int) -> NDArray[np.float64]:
+    """Return the leading right singular vectors of finite rows, at most k and their rank."""
+    _, sizes, right = np.linalg.svd(rows.astype(np.float64), full_matrices=False)
+    rank = int((sizes > rank_tolerance(rows) * sizes.max(initial=0.0)).sum())
+    return np.ascontiguousarray(right[: min(rank, k)])
 
 
 def as_vectors(vectors: ArrayLike, name: str) -> Vectors:
-    """Give vectors as a C-contiguous matrix of single or double precision, checked.
+    """Give vectors as a C-contiguous matrix of single or double precision.
 
     Raises
     ------
-    NumericalError
-        When a value is not finite; names the row and the column.
     UsageError
         When it is no matrix of numbers with at least one column.
     """
@@ -73,7 +78,6 @@ def as_vectors(vectors: ArrayLike, name: str) -> Vectors:
         raise UsageError(f"{name} holds {array.dtype}, real numbers are needed")
     kept = array.dtype if array.dtype == np.float32 else np.float64
     rows: Vectors = np.ascontiguousarray(array, dtype=kept)
-    check_finite(rows, name)
     return rows
 
 

@@ -1,6 +1,7 @@
 //! Every conversion between numpy arrays and slices; nothing large is copied.
 
 use emo_core::dtype::Dtype;
+use emo_core::kernels::basis::Vectors;
 use emo_core::kernels::moments::Moments;
 use emo_core::kernels::rsa::{Grid, Outcome};
 use emo_core::shard::write::TensorData;
@@ -54,6 +55,71 @@ impl<'py> Matrix<'py> {
 
     pub(crate) fn values(&self) -> PyResult<&[f64]> {
         Ok(self.array.as_slice()?)
+    }
+}
+
+/// C-contiguous float32 or float64 matrices of one width.
+pub(crate) struct Sets<'py> {
+    sets: Vec<Set<'py>>,
+    width: usize,
+}
+
+enum Set<'py> {
+    Single(PyReadonlyArray2<'py, f32>),
+    Double(PyReadonlyArray2<'py, f64>),
+}
+
+impl<'py> Sets<'py> {
+    pub(crate) fn new(arrays: &[Bound<'py, PyAny>]) -> PyResult<Self> {
+        let mut found = Self { sets: Vec::with_capacity(arrays.len()), width: 0 };
+        for (index, array) in arrays.iter().enumerate() {
+            let (set, width) = match (
+                array.extract::<PyReadonlyArray2<'py, f32>>(),
+                array.extract::<PyReadonlyArray2<'py, f64>>(),
+            ) {
+                (Ok(set), _) if set.is_c_contiguous() => {
+                    let width = set.shape()[1];
+                    (Set::Single(set), width)
+                }
+                (_, Ok(set)) if set.is_c_contiguous() => {
+                    let width = set.shape()[1];
+                    (Set::Double(set), width)
+                }
+                _ => {
+                    return Err(refused(
+                        array,
+                        &format!("set {index}"),
+                        "a C-contiguous float32 or float64 matrix",
+                    ));
+                }
+            };
+            if index > 0 && width != found.width {
+                return Err(usage(
+                    array.py(),
+                    format!("set {index} has width {width}, set 0 has width {}", found.width),
+                ));
+            }
+            found.width = width;
+            found.sets.push(set);
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(crate) fn vectors(&self) -> PyResult<Vec<Vectors<'_>>> {
+        self.sets.iter().map(Set::vectors).collect()
+    }
+}
+
+impl Set<'_> {
+    fn vectors(&self) -> PyResult<Vectors<'_>> {
+        Ok(match self {
+            Self::Single(set) => Vectors::Single(set.as_slice()?),
+            Self::Double(set) => Vectors::Double(set.as_slice()?),
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 mod arrays;
 mod error;
 mod functions;
+mod overlap;
+mod pca;
 mod rsa;
 mod run;
 
@@ -16,6 +18,10 @@ mod _core {
         build_info, grouped_contributions, hash_file, inspect_shard, moments, project, read_rows,
         verify_shard, weight_product, write_shard,
     };
+    #[pymodule_export]
+    use crate::overlap::subspace_overlaps;
+    #[pymodule_export]
+    use crate::pca::{gram_product, gram_product_array};
     #[pymodule_export]
     use crate::rsa::{dissimilarity, rsa_grid, rsa_pair, rsa_permutations};
 }

@@ -1,8 +1,11 @@
 //! One module per kernel: formula, shapes and cost at its head.
 
+pub mod basis;
+pub mod components;
 pub mod grouped;
 pub mod labels;
 pub mod moments;
+pub mod overlap;
 pub mod partial;
 pub mod project;
 pub mod read;

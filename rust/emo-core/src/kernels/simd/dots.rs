@@ -168,6 +168,42 @@ fn reduce(s: &[f64; LANES]) -> f64 {
     ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
 
+/// Dot product of two vectors of equal length, in the order of this module.
+#[must_use]
+pub fn dot(tier: Tier, x: &[f64], w: &[f64]) -> f64 {
+    let length = x.len().min(w.len());
+    let mut sums = [[0.0; LANES]];
+    add_products(tier, [&x[..length]], [&w[..length]], &mut sums, 1);
+    reduce(&sums[0])
+}
+
+/// Dot products of all pairs of `rows` `(n, width)`, in the order of this module: `(n, n)`.
+#[must_use]
+pub fn gram(tier: Tier, rows: &[f64], width: usize) -> Vec<f64> {
+    let n = rows.len().checked_div(width).unwrap_or(0);
+    let row = |at: usize| &rows[at * width..(at + 1) * width];
+    let mut sums = vec![[0.0; LANES]; n * n];
+    for first in (0..n / ROWS * ROWS).step_by(ROWS) {
+        let x = [row(first), row(first + 1), row(first + 2), row(first + 3)];
+        // Blocks that reach the diagonal or lie above it; the others are mirrored.
+        for vector in (first..n).step_by(VECTORS) {
+            let sums = &mut sums[first * n + vector..];
+            if vector + VECTORS <= n {
+                add_products(tier, x, [row(vector), row(vector + 1)], sums, n);
+            } else {
+                add_products(tier, x, [row(vector)], sums, n);
+            }
+        }
+    }
+    for first in n / ROWS * ROWS..n {
+        for vector in first..n {
+            add_products(tier, [row(first)], [row(vector)], &mut sums[first * n + vector..], n);
+        }
+    }
+    let entry = |at: usize| reduce(&sums[(at / n).min(at % n) * n + (at / n).max(at % n)]);
+    (0..n * n).map(entry).collect()
+}
+
 /// Add `sum_r factors[r] * rows[r]` to `out`, one rounding per row, in row order.
 ///
 /// `rows` : `(n, width)`, `factors` : `(n,)`, `out` : `(width,)`.

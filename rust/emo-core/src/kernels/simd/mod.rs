@@ -8,10 +8,12 @@
     reason = "SIMD is one of the two named places; each block says why it is sound"
 )]
 
+pub mod centred;
 pub mod columns;
 pub mod distances;
 pub mod dots;
 pub mod outer;
+pub mod panels;
 pub mod permuted;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -199,3 +199,39 @@ fn load(lanes: &[f64; 8], half: usize) -> __m256d {
     // SAFETY: four lanes from either half of an array of eight.
     unsafe { _mm256_loadu_pd(lanes.as_ptr().add(half)) }
 }
+
+/// Sums `out[r][c][l] = sum_t a[r * row + t * step] * b[c][t][l]` for four r, in the order of t.
+///
+/// # Safety
+/// The processor must have what [`super::has_avx2`] asks for, all of `b` be as long as `b[0]`, and
+/// `a` be readable at `r * row + t * step` for every r below 4 and t below that length.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(in super::super) unsafe fn panel_sums<const C: usize>(
+    a: *const f32,
+    row: usize,
+    step: usize,
+    b: [&[[f32; 8]]; C],
+) -> [[[f32; 8]; C]; 4] {
+    let mut sums = [[_mm256_setzero_ps(); C]; 4];
+    let b_rows = b.map(|panel| panel.as_ptr().cast::<f32>());
+    for t in 0..b[0].len() {
+        // SAFETY: the caller vouches for `a` and for the length of every panel.
+        unsafe {
+            let b: [__m256; C] = std::array::from_fn(|c| _mm256_loadu_ps(b_rows[c].add(8 * t)));
+            for r in 0..4 {
+                let x = _mm256_broadcast_ss(&*a.add(r * row + t * step));
+                for c in 0..C {
+                    sums[r][c] = _mm256_fmadd_ps(x, b[c], sums[r][c]);
+                }
+            }
+        }
+    }
+    let mut out = [[[0.0; 8]; C]; 4];
+    for r in 0..4 {
+        for c in 0..C {
+            // SAFETY: eight lanes into an array of eight.
+            unsafe { _mm256_storeu_ps(out[r][c].as_mut_ptr(), sums[r][c]) };
+        }
+    }
+    out
+}
