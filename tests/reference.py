@@ -116,3 +116,63 @@ def gram_product(values: Array, pilot: Array, vectors: Array) -> dict[str, Array
     """Product of the Gram matrix of the rows less a pilot with vectors, and the columns' sums."""
     x = values - pilot
     return {"product": vectors @ x.T @ x, "sum": x.sum(0), "square": (x**2).sum(0)}
+
+
+# Alignment --------------------------------------------------------------------------------------
+
+
+def cross_moments(x: Array, y: Array, labels: Array, n_labels: int) -> dict[str, Array]:
+    """Means and centred cross-products of the rows of each label."""
+    dx, dy = x.shape[1], y.shape[1]
+    out: dict[str, Array] = {
+        "count": np.zeros(n_labels, np.uint64),
+        "mean_x": np.zeros((n_labels, dx)),
+        "mean_y": np.zeros((n_labels, dy)),
+        "xx": np.zeros((n_labels, dx, dx)),
+        "yy": np.zeros((n_labels, dy, dy)),
+        "xy": np.zeros((n_labels, dx, dy)),
+    }
+    for label in range(n_labels):
+        a, b = x[labels == label], y[labels == label]
+        out["count"][label] = len(a)
+        if len(a):
+            out["mean_x"][label], out["mean_y"][label] = a.mean(0), b.mean(0)
+            a, b = a - a.mean(0), b - b.mean(0)
+            out["xx"][label], out["yy"][label], out["xy"][label] = a.T @ a, b.T @ b, a.T @ b
+    return out
+
+
+def procrustes(x: Array, y: Array) -> Array:
+    """Orthogonal Procrustes by the singular value decomposition of a (dx, dy) matrix."""
+    left, _, right = np.linalg.svd(x.T @ y, full_matrices=False)
+    product: Array = left @ right
+    return product
+
+
+def ridge(x: Array, y: Array, penalty: float) -> Array:
+    """Coefficients (dx, dy) for centred rows."""
+    solution: Array = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+    return solution
+
+
+def leave_one_out(x: Array, y: Array, penalty: float) -> float:
+    """Mean squared error of each row, predicted from all others; means fitted anew."""
+    errors = []
+    for i in range(len(x)):
+        a, b = np.delete(x, i, 0), np.delete(y, i, 0)
+        fitted = ridge(a - a.mean(0), b - b.mean(0), penalty)
+        errors.append(y[i] - b.mean(0) - (x[i] - a.mean(0)) @ fitted)
+    return float(np.mean(np.square(errors)))
+
+
+def permutation(n: int, seed: int, stream: int, index: int) -> Array:
+    """Fisher-Yates from the 32-bit halves of Philox words, one after the other."""
+    words = np.random.Philox(key=seed, counter=[0, stream, index, 0]).random_raw(n + 64)
+    halves = iter(words.astype("<u8").view("<u4").tolist())
+    order = np.arange(n)
+    for last in range(n - 1, 0, -1):
+        product = next(halves) * (last + 1)
+        while product % 2**32 < 2**32 % (last + 1):
+            product = next(halves) * (last + 1)
+        order[[last, product >> 32]] = order[[product >> 32, last]]
+    return order

@@ -11,10 +11,11 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from emo.errors import UsageError
-from emo.geometry.alignment import Alignment, judge
+from emo.geometry.alignment import Alignment, report, score
 from emo.geometry.fits import check_penalties, fit_linear, fit_procrustes
 from emo.geometry.mapping import Map
 from emo.geometry.pairs import split_pairs
+from emo.geometry.streamed import IN_MEMORY, Design, PairedRows, align_streamed
 from emo.sites import Site
 from emo.store import Store
 
@@ -75,17 +76,16 @@ def align(
         Values that are not finite, a constant matrix, too few rows; least squares with no more
         training pairs than columns of x, where any map interpolates.
     """
-    if method not in METHODS:
-        raise UsageError(f"method is {method!r}, it must be one of {', '.join(METHODS)}")
-    if permutations < 1:
-        raise UsageError(f"permutations is {permutations}, at least 1 is needed beside a result")
+    _check(method, permutations)
     pairs = split_pairs(x, y, holdout, seed)
     if method == "procrustes":
         fit = fit_procrustes(pairs, permutations, seed, scale)
     else:
         given = check_penalties(penalties) if method == "ridge" else None
         fit = fit_linear(pairs, given, permutations, seed)
-    return judge(pairs, method, fit, seed), fit.map
+    n = len(pairs.x) + len(pairs.x_held)
+    scores = score(pairs, fit.map)
+    return report(scores, fit, method=method, n=n, seed=seed, notes=pairs.notes), fit.map
 
 
 def align_stores(
@@ -102,6 +102,7 @@ def align_stores(
     seed: int = 0,
     scale: bool = True,
     threads: int = 0,
+    streamed: bool | None = None,
 ) -> tuple[Alignment, Map]:
     """Align one site of a store to one of another that holds the same samples.
 
@@ -113,6 +114,10 @@ def align_stores(
         Captured in both; row by row the samples must be the same.
     method, penalties, holdout, permutations, seed, scale, threads
         As for `align`.
+    streamed : bool, optional
+        Whether to stream the moments of the rows, in memory that does not grow with their number,
+        instead of reading them whole; by their size when None. Shuffles are then those of a
+        sample of the pairs, and their number of pairs must exceed both widths.
 
     Returns
     -------
@@ -127,11 +132,18 @@ def align_stores(
     ArtifactError
         A damaged store.
     """
+    _check(method, permutations)
     if _samples(store_x, position) != _samples(store_y, position):
         raise UsageError(
             f"{store_x.path} and {store_y.path} do not hold the same samples in the same order",
             hint="capture both from the same data, with the same --limit",
         )
+    rows = PairedRows(store_x, store_y, store_x.site(site_x), store_y.site(site_y), position)
+    many = rows.n * (1 - holdout) > max(rows.widths) + 1
+    if streamed or (streamed is None and many and rows.nbytes > IN_MEMORY):
+        given = check_penalties(penalties) if method == "ridge" else None
+        design = Design(method, given, holdout, permutations, seed, scale)
+        return align_streamed(rows, design, threads)
     return align(
         store_x.read(site_x, position),
         store_y.read(site_y, position),
@@ -143,6 +155,13 @@ def align_stores(
         scale=scale,
         threads=threads,
     )
+
+
+def _check(method: str, permutations: int) -> None:
+    if method not in METHODS:
+        raise UsageError(f"method is {method!r}, it must be one of {', '.join(METHODS)}")
+    if permutations < 1:
+        raise UsageError(f"permutations is {permutations}, at least 1 is needed beside a result")
 
 
 def _samples(store: Store, position: str) -> list[str]:

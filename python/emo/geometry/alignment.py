@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from emo.errors import NumericalError
 from emo.geometry.fits import Fit
+from emo.geometry.mapping import Map
 from emo.geometry.pairs import Pairs
 
 Matrix = NDArray[np.float64]
@@ -84,20 +85,48 @@ class Alignment:
     warnings: tuple[str, ...]
 
 
-def judge(pairs: Pairs, method: str, fit: Fit, seed: int) -> Alignment:
-    """Judge a map on the held-out pairs, beside its shuffles."""
-    held = fit.map.apply_directions(pairs.x_held)
-    train = fit.map.apply_directions(pairs.x)
-    observed = _r2(held, pairs.y_held)
-    null = fit.null
+@dataclass(frozen=True)
+class Scores:
+    """What a map reaches; fields as in `Alignment`."""
+
+    r2_heldout: float
+    r2_train: float
+    cosine: float
+    cosine_before: float | None
+
+
+def score(pairs: Pairs, fitted: Map) -> Scores:
+    """Judge a map on training and held-out pairs."""
+    held = fitted.apply_directions(pairs.x_held)
     same = pairs.x.shape[1] == pairs.y.shape[1]
+    return Scores(
+        r2_heldout=_r2(held, pairs.y_held),
+        r2_train=_r2(fitted.apply_directions(pairs.x), pairs.y),
+        cosine=float(cosines(held, pairs.y_held).mean()),
+        cosine_before=float(cosines(pairs.x_held, pairs.y_held).mean()) if same else None,
+    )
+
+
+def report(
+    scores: Scores,
+    fit: Fit,
+    *,
+    method: str,
+    n: int,
+    seed: int,
+    notes: tuple[str, ...],
+    compared: float | None = None,
+) -> Alignment:
+    """Put scores beside their null; `compared` is the R^2 that the null belongs to, if another."""
+    observed = scores.r2_heldout if compared is None else compared
+    null = fit.null
     b = int((null.r2 >= observed - _TIE).sum())
     return Alignment(
         method=method,
-        r2_heldout=observed,
-        r2_train=_r2(train, pairs.y),
-        cosine=_cosine(held, pairs.y_held),
-        cosine_before=_cosine(pairs.x_held, pairs.y_held) if same else None,
+        r2_heldout=scores.r2_heldout,
+        r2_train=scores.r2_train,
+        cosine=scores.cosine,
+        cosine_before=scores.cosine_before,
         null_mean=float(null.r2.mean()),
         null_high=float(np.quantile(null.r2, 0.975)),
         null_max=float(null.r2.max()),
@@ -108,15 +137,15 @@ def judge(pairs: Pairs, method: str, fit: Fit, seed: int) -> Alignment:
         penalty=fit.penalty,
         penalties=fit.penalties,
         loo=fit.loo,
-        n=len(pairs.x) + len(pairs.x_held),
-        dx=pairs.x.shape[1],
-        dy=pairs.y.shape[1],
+        n=n,
+        dx=fit.map.dx,
+        dy=fit.map.dy,
         nuclear=fit.nuclear,
         nuclear_null_mean=None if null.nuclear is None else float(null.nuclear.mean()),
         nuclear_null_max=None if null.nuclear is None else float(null.nuclear.max()),
         scale=fit.map.scale if method == "procrustes" else None,
         seed=seed,
-        warnings=(*pairs.notes, *fit.warnings),
+        warnings=(*notes, *fit.warnings),
     )
 
 
@@ -130,8 +159,9 @@ def _r2(found: Matrix, wanted: Matrix) -> float:
     return 1 - float(((wanted - found) ** 2).sum()) / total
 
 
-def _cosine(a: Matrix, b: Matrix) -> float:
-    """Mean cosine of rows; 0 for a row without length."""
+def cosines(a: Matrix, b: Matrix) -> Matrix:
+    """Cosine of each row of a with that of b; 0 for a row without length."""
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     dots = np.einsum("ij,ij->i", a, b)
-    return float(np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0).mean())
+    found: Matrix = np.divide(dots, norms, out=np.zeros_like(dots), where=norms > 0)
+    return found

@@ -13,9 +13,10 @@ from emo.geometry import ridge
 from emo.geometry.mapping import Map
 from emo.geometry.pairs import Pairs
 from emo.geometry.shuffles import Shuffled, linear_null, rotation_null
+from emo.geometry.spans import span
 
 Matrix = NDArray[np.float64]
-_ILL = 1e7
+_ILL = 1e5
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Fit:
 def fit_procrustes(pairs: Pairs, permutations: int, seed: int, scaled: bool) -> Fit:
     """Rotate, with one common factor where `scaled`."""
     n, dx = pairs.x.shape
-    found = rotations.procrustes(pairs.x, pairs.y)
+    rotations.check_widths(dx, pairs.y.shape[1])
+    x, y = span(pairs.x, centred=True), span(pairs.y, centred=True)
+    found = rotations.rotation(x, y)
     size = float(np.linalg.norm(pairs.x))
     factor = found.nuclear / size**2 if scaled else 1.0
-    values = np.linalg.svd(pairs.x, compute_uv=False)
-    kept = values[values > values[0] * max(pairs.x.shape) * np.finfo(np.float64).eps]
     warnings = []
     if n - 1 < dx:
         warnings.append(
@@ -50,8 +51,8 @@ def fit_procrustes(pairs: Pairs, permutations: int, seed: int, scaled: bool) -> 
         )
     return Fit(
         map=Map(pairs.mean_x, pairs.mean_y, found.factors, factor),
-        null=rotation_null(pairs, permutations, seed, scaled=scaled),
-        condition=float(kept[0] / kept[-1]),
+        null=rotation_null(pairs, (x, y), permutations, seed, scaled=scaled),
+        condition=x.condition,
         rank=found.rank,
         nuclear=found.nuclear / (size * float(np.linalg.norm(pairs.y))),
         warnings=tuple(warnings),
@@ -71,46 +72,71 @@ def check_penalties(given: ArrayLike | None) -> Matrix:
 def fit_linear(pairs: Pairs, given: Matrix | None, permutations: int, seed: int) -> Fit:
     """Fit ridge with `given` penalties (empty: the usual ones), least squares with None."""
     n, dx = pairs.x.shape
+    check_determined(given, n, dx)
+    fits = ridge.path(pairs.x, pairs.y)
+    penalties = choices(given, fits)
+    scores = pairs.x @ fits.axes
+    loo = [fits.squared_errors(scores, pairs.y, float(p)) / pairs.y.size for p in penalties]
+    null = linear_null(pairs, fits, penalties, permutations, seed)
+    return linear_fit((pairs.mean_x, pairs.mean_y), fits, given is None, (penalties, loo), null)
+
+
+def check_determined(given: Matrix | None, n: int, dx: int) -> None:
+    """Refuse least squares that would interpolate.
+
+    Raises
+    ------
+    NumericalError
+        When there is no penalty and not more pairs than columns.
+    """
     if given is None and n - 1 < dx:
         raise NumericalError(
             f"least squares on {n} training pairs in {dx} dimensions: any outputs are interpolated",
             hint="use method ridge, or more pairs",
         )
-    fits = ridge.path(pairs.x, pairs.y)
+
+
+def choices(given: Matrix | None, fits: ridge.Path) -> Matrix:
+    """Penalties to choose from: none but 0 for least squares."""
     if given is None:
-        penalties = np.zeros(1)
-    else:
-        penalties = given if given.size else ridge.default_penalties(fits.eigenvalues)
-    loo = [fits.leave_one_out(pairs.y, float(penalty)) for penalty in penalties]
+        return np.zeros(1)
+    return given if given.size else ridge.default_penalties(fits.eigenvalues)
+
+
+def linear_fit(
+    means: tuple[Matrix, Matrix],
+    fits: ridge.Path,
+    plain: bool,
+    tried: tuple[Matrix, list[float]],
+    null: Shuffled,
+) -> Fit:
+    """Take the penalty with the smallest leave-one-out error of those `tried`."""
+    penalties, loo = tried
     best = int(np.argmin(loo))
     penalty = float(penalties[best])
-    factors = fits.coefficients(penalty)
     return Fit(
-        map=Map(pairs.mean_x, pairs.mean_y, factors),
-        null=linear_null(pairs, fits, penalties, permutations, seed),
+        map=Map(*means, fits.coefficients(penalty)),
+        null=null,
         condition=fits.condition,
         rank=fits.rank,
-        penalty=None if given is None else penalty,
-        penalties=None if given is None else tuple(float(p) for p in penalties),
-        loo=None if given is None else tuple(loo),
-        warnings=_doubts(fits, given is None, best, penalties, dx),
+        penalty=None if plain else penalty,
+        penalties=None if plain else tuple(float(p) for p in penalties),
+        loo=None if plain else tuple(loo),
+        warnings=_doubts(fits, plain, best, len(penalties)),
     )
 
 
-def _doubts(
-    fits: ridge.Path, plain: bool, best: int, penalties: Matrix, dx: int
-) -> tuple[str, ...]:
-    notes = []
+def _doubts(fits: ridge.Path, plain: bool, best: int, tried: int) -> tuple[str, ...]:
+    dx = len(fits.axes)
     if plain and fits.rank < dx:
-        notes.append(
-            f"x has rank {fits.rank} of {dx}: the least-squares map of smallest norm is taken"
-        )
+        return (f"x has rank {fits.rank} of {dx}: the least-squares map of smallest norm is taken",)
     if plain and fits.condition > _ILL:
-        notes.append(
+        return (
             f"x has condition number {fits.condition:.1e}: coefficients of least squares are "
-            "not to be trusted, ridge is safer"
+            "not to be trusted, ridge is safer",
         )
-    if not plain and len(penalties) > 1 and best in (0, len(penalties) - 1):
-        end = "smallest" if best == 0 else "largest"
-        notes.append(f"the best penalty is the {end} of the path: extend it there")
-    return tuple(notes)
+    if not plain and tried > 1 and best == 0:
+        return ("the best penalty is the smallest of the path: extend it there",)
+    if not plain and tried > 1 and best == tried - 1:
+        return ("the best penalty is the largest of the path: x hardly predicts y",)
+    return ()

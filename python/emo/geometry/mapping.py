@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo.errors import NumericalError, UsageError
+from emo.geometry.subspace import orthonormal_basis
 
 Matrix = NDArray[np.float64]
 
@@ -74,6 +75,13 @@ class Map:
         Parameters, returns and errors as for `apply`.
         """
         return self._through(self._check(vectors))
+
+    def image(self) -> Matrix:
+        """Orthonormal rows (rank, dy) that span everything that directions are mapped to."""
+        last = self.factors[-1]
+        for factor in reversed(self.factors[1:-1]):
+            last = factor @ last
+        return orthonormal_basis(last)
 
     def _through(self, vectors: Matrix) -> Matrix:
         for factor in self.factors:

@@ -16,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo.errors import UsageError
+from emo.geometry.spans import EPSILON, Span, span
 
 Matrix = NDArray[np.float64]
+_CLEAN = 1e-11
+_SHAKY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -39,39 +42,42 @@ class Rotation:
     rank: int
 
 
-@dataclass(frozen=True)
-class Span:
-    """Rows in coordinates of their own span: ``rows = coordinates @ basis.T``.
+def polar(matrix: Matrix) -> tuple[Matrix, float]:
+    """Polar factor ``U V^T`` of ``M = U S V^T``, and the nuclear norm ``sum S``.
+
+    From the eigenvectors of the smaller of ``M^T M`` and ``M M^T``, which takes half the time of
+    a singular value decomposition. Its columns then lack orthogonality by about e = eps cond(M)^2;
+    a step ``W (3 - W^T W) / 2`` squares that, and where e is too large for it the singular value
+    decomposition is taken. Either way W is orthonormal to 1e-11, and its trace with M, the nuclear
+    norm, is short of the best by a share of at most e^2.
 
     Parameters
     ----------
-    coordinates : (n, r) float64 array
-    basis : (d, r) float64 array, or None
-        Orthonormal columns; None where the coordinates are the rows themselves.
+    matrix : (a, b) float64 array
+
+    Returns
+    -------
+    ((a, b) float64 array, float)
+        With ``min(a, b)`` singular values of 1.
     """
-
-    coordinates: Matrix
-    basis: Matrix | None
-
-    def of(self, rows: Matrix) -> Matrix:
-        """Coordinates of other rows, what lies outside the span left out."""
-        return rows if self.basis is None else rows @ self.basis
-
-
-def span(rows: Matrix) -> Span:
-    """Orthonormal basis of the rows where they are fewer than the columns."""
-    n, d = rows.shape
-    if n > d:
-        return Span(rows, None)
-    left, values, right = np.linalg.svd(rows, full_matrices=False)
-    keep = values > values[0] * max(n, d) * np.finfo(np.float64).eps
-    return Span(left[:, keep] * values[keep], np.ascontiguousarray(right[keep].T))
+    if matrix.shape[0] < matrix.shape[1]:
+        turned, nuclear = polar(matrix.T)
+        return turned.T, nuclear
+    values, vectors = np.linalg.eigh(matrix.T @ matrix)
+    if len(values) == 0 or values[0] <= values[-1] * EPSILON / _SHAKY:
+        left, singular, right = np.linalg.svd(matrix, full_matrices=False)
+        return left @ right, float(singular.sum())
+    images = matrix @ vectors
+    singular = np.linalg.norm(images, axis=0)
+    turn: Matrix = (images / singular) @ vectors.T
+    if values[0] * _CLEAN < values[-1] * EPSILON:
+        turn = turn @ (1.5 * np.eye(len(values)) - 0.5 * (turn.T @ turn))
+    return turn, float(singular.sum())
 
 
-def polar(matrix: Matrix) -> tuple[Matrix, float]:
-    """Polar factor ``U V^T`` of ``U S V^T``, and the nuclear norm ``sum S``."""
-    left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    return left @ right, float(values.sum())
+def nuclear_norm(matrix: Matrix) -> float:
+    """Sum of the singular values."""
+    return float(np.linalg.svd(matrix, compute_uv=False).sum())
 
 
 def procrustes(x: Matrix, y: Matrix) -> Rotation:
@@ -99,7 +105,7 @@ def rotation(x: Span, y: Span) -> Rotation:
     """Rotate one span onto another."""
     turn, nuclear = polar(x.coordinates.T @ y.coordinates)
     before = () if x.basis is None else (x.basis,)
-    after = () if y.basis is None else (np.ascontiguousarray(y.basis.T),)
+    after = () if y.basis is None else (y.basis.T,)
     return Rotation((*before, turn, *after), nuclear, min(turn.shape))
 
 

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
+_PROBES = 4
+_ROUGH = 1e7
+_SINGULAR = 1e12
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,20 @@ class Path:
 
     Parameters
     ----------
+    n : int
+        Rows.
     eigenvalues : (r,) float64 array
         Of the smaller Gram matrix, ascending, those above rounding only.
-    scores : (n, r) float64 array
-        X in the coordinates of its principal axes.
-    products : (r, dy) float64 array
-        ``scores.T @ y``.
     axes : (dx, r) float64 array
         Principal axes.
+    products : (r, dy) float64 array
+        ``axes.T @ X.T @ Y``.
     """
 
+    n: int
     eigenvalues: Matrix
-    scores: Matrix
-    products: Matrix
     axes: Matrix
+    products: Matrix
 
     @property
     def rank(self) -> int:
@@ -51,20 +54,20 @@ class Path:
         """Factors (dx, r), (r, dy) of the coefficients."""
         return self.axes, self.products / (self.eigenvalues + penalty)[:, None]
 
-    def leverage(self, penalty: float) -> Matrix:
-        """Diagonal of the hat matrix, the 1/N of the means included; (n,)."""
-        share: Matrix = (self.scores**2) @ (1 / (self.eigenvalues + penalty))
-        return share + 1 / len(self.scores)
+    def gap(self, scores: Matrix, penalty: float) -> Matrix:
+        """One less the leverage of training rows, the 1/N of the means included; (m,).
 
-    def leave_one_out(self, y: Matrix, penalty: float) -> float:
-        """Mean squared error over rows and columns of each row left out of its own fit."""
-        fitted = (self.scores / (self.eigenvalues + penalty)) @ self.products
-        gap = np.maximum(1 - self.leverage(penalty), np.finfo(np.float64).eps)
-        return float((((y - fitted) / gap[:, None]) ** 2).mean())
+        `scores` are the rows times the axes.
+        """
+        leverage = (scores**2) @ (1 / (self.eigenvalues + penalty)) + 1 / self.n
+        room: Matrix = np.maximum(1 - leverage, np.finfo(np.float64).eps)
+        return room
 
-    def hat(self, rows: Matrix, penalty: float) -> Matrix:
-        """Matrix (m, n) that turns training outputs into predictions for `rows` (m, dx)."""
-        return ((rows @ self.axes) / (self.eigenvalues + penalty)) @ self.scores.T
+    def squared_errors(self, scores: Matrix, y: Matrix, penalty: float) -> float:
+        """Sum over rows and columns of the squared error of each row left out of its own fit."""
+        errors = y - (scores / (self.eigenvalues + penalty)) @ self.products
+        errors /= self.gap(scores, penalty)[:, None]
+        return float(np.vdot(errors, errors))
 
 
 def path(x: Matrix, y: Matrix) -> Path:
@@ -76,15 +79,64 @@ def path(x: Matrix, y: Matrix) -> Path:
         Columns of mean 0.
     """
     n, d = x.shape
-    wide = n <= d
-    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
-    keep = values > values[-1] * max(n, d) * np.finfo(np.float64).eps
-    values, vectors = values[keep], vectors[:, keep]
-    if wide:
-        scores, axes = vectors * np.sqrt(values), (x.T @ vectors) / np.sqrt(values)
-    else:
-        scores, axes = x @ vectors, vectors
-    return Path(values, scores, scores.T @ y, axes)
+    if n > d:
+        return path_of(x.T @ x, x.T @ y, n)
+    values, vectors = _decompose(x @ x.T)
+    axes = (x.T @ vectors) / np.sqrt(values)
+    return Path(n, values, axes, np.sqrt(values)[:, None] * (vectors.T @ y))
+
+
+def path_of(xx: Matrix, xy: Matrix, n: int) -> Path:
+    """Decompose the cross-moments (dx, dx) and (dx, dy) of n centred rows."""
+    values, vectors = _decompose(xx)
+    return Path(n, values, vectors, vectors.T @ xy)
+
+
+def _decompose(gram: Matrix) -> tuple[Matrix, Matrix]:
+    values, vectors = np.linalg.eigh(gram)
+    keep = values > values[-1] * len(values) * np.finfo(np.float64).eps
+    return values[keep], vectors[:, keep]
+
+
+def solve(x: Matrix, y: Matrix, penalty: float = 0.0) -> Matrix:
+    """Coefficients (dx, dy) of one penalty for more rows than columns, by the normal equations.
+
+    Where these lose digits the residual is solved for once more, and where no digits would be left
+    a singular value decomposition takes their place. The condition number of the Gram matrix G is
+    estimated from above, as ``|G| |G^-1|`` in Frobenius norms, the second from random vectors
+    that are solved for beside the outputs.
+
+    Parameters
+    ----------
+    x, y : (n, dx), (n, dy) float64 arrays
+        n > dx.
+    penalty : float
+        0 for least squares.
+    """
+    gram, products = x.T @ x, x.T @ y
+    gram[np.diag_indices_from(gram)] += penalty
+    d, probes = len(gram), np.random.default_rng(0).standard_normal((len(gram), _PROBES))
+    try:
+        both = np.linalg.solve(gram, np.concatenate([products, probes], axis=1))
+    except np.linalg.LinAlgError:
+        return _minimum_norm(x, y, penalty)
+    found, solved = np.ascontiguousarray(both[:, :-_PROBES]), both[:, -_PROBES:]
+    inverse = np.linalg.norm(solved) / np.linalg.norm(probes) * np.sqrt(d)
+    condition = np.linalg.norm(gram) * inverse
+    if not condition < _SINGULAR:
+        return _minimum_norm(x, y, penalty)
+    if condition > _ROUGH:
+        found += np.linalg.solve(gram, x.T @ (y - x @ found) - penalty * found)
+    return np.asarray(found, np.float64)
+
+
+def _minimum_norm(x: Matrix, y: Matrix, penalty: float) -> Matrix:
+    """Least squares of the rows with those of the penalty below them."""
+    d = x.shape[1]
+    if penalty > 0:
+        x = np.concatenate([x, np.sqrt(penalty) * np.eye(d)])
+        y = np.concatenate([y, np.zeros((d, y.shape[1]))])
+    return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], np.float64)
 
 
 def default_penalties(eigenvalues: Matrix) -> Matrix:

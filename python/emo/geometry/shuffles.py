@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from emo.geometry.pairs import Pairs
 from emo.geometry.permutations import permutation
-from emo.geometry.procrustes import polar, span
+from emo.geometry.procrustes import polar
 from emo.geometry.ridge import Path
+from emo.geometry.spans import Span
 
 Matrix = NDArray[np.float64]
 NULL_STREAM = 2
@@ -44,9 +45,11 @@ def orders(n: int, permutations: int, seed: int) -> NDArray[np.int64]:
     return np.stack(drawn)
 
 
-def rotation_null(pairs: Pairs, permutations: int, seed: int, *, scaled: bool) -> Shuffled:
-    """Shuffle for orthogonal Procrustes: one polar factor of the smaller matrix each."""
-    x, y = span(pairs.x), span(pairs.y)
+def rotation_null(
+    pairs: Pairs, spans: tuple[Span, Span], permutations: int, seed: int, *, scaled: bool
+) -> Shuffled:
+    """Shuffle for orthogonal Procrustes: one polar factor in the spans of the rows each."""
+    x, y = spans
     x_held, y_held = x.of(pairs.x_held), y.of(pairs.y_held)
     total = float((pairs.y_held**2).sum())
     size = float(np.linalg.norm(pairs.x))
@@ -72,13 +75,14 @@ def linear_null(
     shuffles = orders(len(pairs.x), permutations, seed)
     gram, across = pairs.y @ pairs.y.T, pairs.y @ pairs.y_held.T
     total = float((pairs.y_held**2).sum())
+    scores, held = pairs.x @ fits.axes, pairs.x_held @ fits.axes
     best, error = np.full(permutations, np.inf), np.empty(permutations)
     step = max(1, _BLOCK_BYTES // (2 * gram.nbytes))
     for begin in range(0, len(penalties), step):
         block = penalties[begin : begin + step]
-        hats = [fits.hat(pairs.x_held, penalty) for penalty in block]
+        hats = [(held / (fits.eigenvalues + penalty)) @ scores.T for penalty in block]
         squares = np.stack([(hat.T @ hat).ravel() for hat in hats])
-        outs = np.stack([_left_out(fits, penalty).ravel() for penalty in block])
+        outs = np.stack([_left_out(fits, scores, penalty).ravel() for penalty in block])
         for i, order in enumerate(shuffles):
             shuffled = gram[np.ix_(order, order)].ravel()
             crossed = across[order].T.ravel()
@@ -91,9 +95,9 @@ def linear_null(
     return Shuffled(1 - error / total)
 
 
-def _left_out(fits: Path, penalty: float) -> Matrix:
+def _left_out(fits: Path, scores: Matrix, penalty: float) -> Matrix:
     """Quadratic form (n, n) of the leave-one-out error in the outputs."""
-    hat = (fits.scores / (fits.eigenvalues + penalty)) @ fits.scores.T
-    gap = np.maximum(1 - fits.leverage(penalty), np.finfo(np.float64).eps)
-    residual = (np.eye(len(hat)) - hat) / gap[:, None]
-    return residual.T @ residual
+    hat = (scores / (fits.eigenvalues + penalty)) @ scores.T
+    residual = (np.eye(len(hat)) - hat) / fits.gap(scores, penalty)[:, None]
+    form: Matrix = residual.T @ residual
+    return form

@@ -2,6 +2,7 @@
 
 use emo_core::dtype::Dtype;
 use emo_core::kernels::basis::Vectors;
+use emo_core::kernels::cross::CrossMoments;
 use emo_core::kernels::moments::Moments;
 use emo_core::kernels::rsa::{Grid, Outcome};
 use emo_core::shard::write::TensorData;
@@ -259,5 +260,22 @@ pub(crate) fn rsa_grid_dict(
     dict.set_item("exceeding", shaped(py, grid.exceeding, shape)?)?;
     dict.set_item("permutations", grid.permutations)?;
     dict.set_item("exact", grid.exact)?;
+    Ok(dict)
+}
+
+/// Cross-moments as a dictionary of arrays.
+pub(crate) fn cross_dict(
+    py: Python<'_>,
+    found: CrossMoments,
+    n_labels: usize,
+    [dx, dy]: [usize; 2],
+) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("count", found.count.into_pyarray(py))?;
+    dict.set_item("mean_x", shaped(py, found.mean_x, [n_labels, dx])?)?;
+    dict.set_item("mean_y", shaped(py, found.mean_y, [n_labels, dy])?)?;
+    dict.set_item("xx", shaped(py, found.xx, [n_labels, dx, dx])?)?;
+    dict.set_item("yy", shaped(py, found.yy, [n_labels, dy, dy])?)?;
+    dict.set_item("xy", shaped(py, found.xy, [n_labels, dx, dy])?)?;
     Ok(dict)
 }

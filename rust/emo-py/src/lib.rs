@@ -1,6 +1,7 @@
 //! The Python module `emo._core`: a list of what it exports. The work is done in `emo-core`.
 
 mod arrays;
+mod cross;
 mod error;
 mod functions;
 mod overlap;
@@ -11,6 +12,8 @@ mod run;
 /// Native kernels of `emo`; arrays in, small arrays out.
 #[pyo3::pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::cross::cross_moments;
     #[pymodule_export]
     use crate::error::InternalError;
     #[pymodule_export]

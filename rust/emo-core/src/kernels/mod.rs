@@ -2,6 +2,7 @@
 
 pub mod basis;
 pub mod components;
+pub mod cross;
 pub mod grouped;
 pub mod labels;
 pub mod moments;

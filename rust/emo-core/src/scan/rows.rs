@@ -194,7 +194,12 @@ impl Rows {
     /// in a row by one worker, which hashes them on the way.
     #[must_use]
     pub fn tiling(&self, n_groups: usize) -> Tiling {
-        let tile = tile_rows(self.row_bytes(), n_groups);
+        self.tiling_of(tile_rows(self.row_bytes(), n_groups))
+    }
+
+    /// Cut the rows into tiles of `tile` rows, for tensors that are walked side by side.
+    #[must_use]
+    pub fn tiling_of(&self, tile: usize) -> Tiling {
         let checked =
             self.parts.iter().filter_map(|part| part.chunks.as_ref().map(|chunks| (part, chunks)));
         let starts = checked.flat_map(|(part, chunks)| {
