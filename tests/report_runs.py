@@ -302,7 +302,41 @@ def _geometry(made: Made, rng: np.random.Generator) -> dict[str, Any]:
     middle = np.exp(-(((np.add.outer(place, place) / 2 - 0.75) / 0.4) ** 2))
     matrix = np.exp(-gap * (7 - 5 * middle)) - 0.12 * gap
     np.fill_diagonal(matrix, 1.0)
-    return {"layers": layers, "cosine": {"sublayers": sublayers, "matrix": matrix.tolist()}}
+    cosine = {"sublayers": sublayers, "matrix": matrix.tolist()}
+    return {"layers": layers, "cosine": cosine, **_across(made, rng, matrix[1::2, 1::2])}
+
+
+def _across(made: Made, rng: np.random.Generator, near: np.ndarray) -> dict[str, Any]:
+    """Layers that are the more alike the nearer they are, with some noise."""
+    sites = [f"L{i}.resid_post" for i in range(made.n_layers)]
+    noise = rng.normal(0, 0.08, near.shape)
+    r = np.clip(near + (noise + noise.T) / 2, -1, 1)
+    np.fill_diagonal(r, 1.0)
+    p = np.clip(10.0 ** (-6 * r), 1 / 720, 1)
+    k, d = len(made.emotions) - 1, 3072
+    rsa = {
+        "sites": sites,
+        "r": r.tolist(),
+        "p": (p / 2).tolist(),
+        "p_family": p.tolist(),
+        "null_max": 0.71,
+        "n": k + 1,
+        "permutations": 720,
+        "exact": True,
+        "metric": "cosine",
+        "correlation": "pearson",
+        "warnings": [],
+    }
+    overlap = {
+        "sites": sites,
+        "overlap": np.clip(near**2, 0, 1).tolist(),
+        "k": [k] * len(sites),
+        "d": d,
+        "chance": k / d,
+        "null_low": 0.0006,
+        "null_high": 0.0031,
+    }
+    return {"rsa": rsa, "overlap": overlap}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_runs import Made, write_run
 
@@ -258,6 +259,9 @@ def test_no_run_folder(tmp_path: Path) -> None:
         ("strength.json", '{"grid": [{"layers": 3}]}'),
         ("geometry.json", '{"layers": [], "cosine": {"sublayers": ["a"], "matrix": [[1, 2]]}}'),
         ("geometry.json", '{"layers": [{"layer": 0, "pca": {"points": [[1]], "labels": ["a"]}}]}'),
+        ("geometry.json", '{"layers": [], "rsa": {"sites": ["a", "b"], "r": [[1]]}}'),
+        ("geometry.json", '{"layers": [], "overlap": {"sites": ["a"], "overlap": [[1]]}}'),
+        ("geometry.json", '{"layers": [], "overlap": [3]}'),
         ("data.json", "7"),
         ("verdicts.jsonl", '{"id": "a"}\n'),
         ("texts.jsonl", "{}\n"),
@@ -295,6 +299,38 @@ def test_geometry_without_numbers(small: Path) -> None:
     }
     (small / "geometry.json").write_text(json.dumps(geometry))
     assert 'id="pca-0' not in build(small).read_text(encoding="utf-8")
+
+
+def test_layers_beside_their_null(small: Path) -> None:
+    markup = build(small).read_text(encoding="utf-8")
+    text = Page(markup).text
+    found = json.loads((small / "geometry.json").read_text())
+    apart = np.triu(np.ones((4, 4), bool), 1)
+    beyond = int((np.array(found["rsa"]["p_family"])[apart] <= 0.05).sum())
+    assert 0 < beyond < 6
+    for words in (f"{beyond} of 6 pairs of layers are alike beyond chance", "all 720 permutations",
+                  "which reach r = 0.71 at most", "5 dimensions of 3,072",
+                  "Random subspaces share 0.2 % on average"):  # fmt: skip
+        assert words in text
+    picture = markup[markup.index("layer-rsa-title") :].partition("</svg>")[0]
+    weak = np.array(found["rsa"]["p_family"]) > 0.05
+    assert picture.count("struck") == weak.sum() > 0
+
+
+def test_runs_without_layers_side_by_side(small: Path) -> None:
+    """Runs made before layers were compared, and those whose numbers allow no answer."""
+    path = small / "geometry.json"
+    geometry = json.loads(path.read_text())
+    path.write_text(json.dumps(geometry | {"rsa": {"reason": "3 conditions allow no test"}}))
+    text = _page(small).text
+    assert "arrange the emotions: 3 conditions allow no test." in text
+    assert "Do the layers use the same dimensions?" in text
+    for key in ("rsa", "overlap"):
+        del geometry[key]
+    path.write_text(json.dumps(geometry))
+    text = _page(small).text
+    assert "Do the layers" not in text
+    assert "The same direction in every sublayer?" in text
 
 
 @pytest.mark.parametrize(

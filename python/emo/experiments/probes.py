@@ -14,6 +14,7 @@ from emo.analysis.directions import Directions
 from emo.analysis.intervals import bootstrap
 from emo.analysis.rows import NEUTRAL, label_rows
 from emo.errors import NumericalError, import_extra
+from emo.experiments.layers import across_layers
 from emo.store import Store
 
 N_FOLDS = 5
@@ -63,7 +64,7 @@ def geometry(
     store : Store
         With ``resid_post``; one tensor is read at a time.
     directions : Directions, optional
-        For the heat map.
+        For the heat map and the comparison of layers.
     accepted : collection of str, optional
         Ids of the rows that count; all when None.
     position : str
@@ -75,7 +76,8 @@ def geometry(
     -------
     dict
         `layers`: for each `layer` its `pca` (`points` in units of the residual stream, `labels`,
-        `explained` shares) and its `probe` (see `probe`); `cosine`: see `cosine_map`.
+        `explained` shares) and its `probe` (see `probe`); `cosine`: see `cosine_map`; `rsa` and
+        `overlap`: see `across_layers`.
 
     Raises
     ------
@@ -93,7 +95,8 @@ def geometry(
         layers.append({"layer": site.layer, "pca": components, "probe": probe(acts, chosen, seed)})
         if progress is not None:
             progress(done, len(sites))
-    return {"layers": layers, "cosine": None if directions is None else cosine_map(directions)}
+    cosine = None if directions is None else cosine_map(directions)
+    return {"layers": layers, "cosine": cosine, **across_layers(directions, seed=seed)}
 
 
 def probe_rows(

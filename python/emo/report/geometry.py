@@ -12,6 +12,7 @@ from emo.report.charts import Cloud, Frame, Line, line_chart, scatter
 from emo.report.finding import best_layer
 from emo.report.folder import Run
 from emo.report.heat import Axis, colour_key, heat_map, spaced
+from emo.report.layers import layers_figures
 from emo.report.markup import Markup, join, tag
 from emo.report.records import Geometry, Layer
 from emo.report.svg import look_of
@@ -38,7 +39,9 @@ def geometry_section(run: Run) -> Markup:
         found = missing("components, probes and the agreement of sublayers", "geometry.json")
         return join([found, _directions(run), _side_by_side(_norms(run))])
     pictures = _side_by_side(_probes(geometry), _norms(run), _cosines(geometry))
-    return join([_components(geometry, run), _directions(run), pictures, _probe_table(geometry)])
+    layers = layers_figures(geometry.similarity, geometry.overlap)
+    table = _probe_table(geometry)
+    return join([_components(geometry, run), _directions(run), pictures, layers, table])
 
 
 def _side_by_side(*figures: Markup) -> Markup:

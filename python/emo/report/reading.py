@@ -67,6 +67,13 @@ _TERMS = (
         "A linear classifier of emotions on one layer's activations, scored on held-out groups by "
         "macro-F1, the mean F1 over emotions. Shuffled labels show what it reaches by chance.",
     ),
+    (
+        "Layers alike, overlap",
+        "Two layers arrange the emotions alike when the distances between the emotions' directions "
+        "correlate; relabeling the emotions of one layer shows what chance reaches. Two layers use "
+        "the same dimensions when the subspaces that their directions span overlap: 1 when they "
+        "are the same, k / d on average for random ones of k dimensions in a space of d.",
+    ),
 )
 
 

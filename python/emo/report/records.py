@@ -111,20 +111,115 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Similarity:
+    """How alike the layers arrange the emotions; `sites` is empty where `reason` says why.
+
+    Parameters
+    ----------
+    r, p_family : (L, L) float64 arrays
+        Correlations, and p corrected for all pairs.
+    null_max : float or None
+        Largest correlation of different layers over the permutations.
+    """
+
+    sites: tuple[str, ...]
+    reason: str
+    r: NDArray[np.float64]
+    p_family: NDArray[np.float64]
+    null_max: float | None
+    n: int
+    permutations: int
+    exact: bool
+    metric: str
+    correlation: str
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Similarity:
+        """Read the JSON object."""
+        sites = _sites(value)
+        return cls(
+            sites=sites,
+            reason=str(value.get("reason") or ""),
+            r=_square(value.get("r", ()), sites),
+            p_family=_square(value.get("p_family", ()), sites),
+            null_max=finite(value.get("null_max")),
+            n=int(value.get("n", 0)),
+            permutations=int(value.get("permutations", 0)),
+            exact=bool(value.get("exact")),
+            metric=str(value.get("metric") or ""),
+            correlation=str(value.get("correlation") or ""),
+            warnings=tuple(str(note) for note in value.get("warnings", ())),
+        )
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How far the layers' subspaces overlap; `sites` is empty where `reason` says why.
+
+    Parameters
+    ----------
+    overlap : (L, L) float64 array
+    k : tuple of int
+        Dimension of each layer's subspace, of `d`.
+    chance, null_low, null_high : float
+        Mean and 95 % of random subspaces.
+    """
+
+    sites: tuple[str, ...]
+    reason: str
+    overlap: NDArray[np.float64]
+    k: tuple[int, ...]
+    d: int
+    chance: float
+    null_low: float
+    null_high: float
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Overlap:
+        """Read the JSON object."""
+        sites = _sites(value)
+        null = ("chance", "null_low", "null_high")
+        return cls(
+            sites,
+            str(value.get("reason") or ""),
+            _square(value.get("overlap", ()), sites),
+            tuple(int(k) for k in value.get("k", ())) or (0,),
+            int(value.get("d", 0)),
+            *(float(value[name]) if sites else 0.0 for name in null),
+        )
+
+
+@dataclass(frozen=True)
 class Geometry:
-    """``geometry.json``."""
+    """``geometry.json``; `similarity` and `overlap` are None in runs made before there were any."""
 
     layers: tuple[Layer, ...]
     sublayers: tuple[str, ...]
     cosine: NDArray[np.float64]
+    similarity: Similarity | None = None
+    overlap: Overlap | None = None
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> Geometry:
         """Read the JSON object."""
         cosine = value.get("cosine") or {"sublayers": [], "matrix": []}
         sublayers = tuple(str(name) for name in cosine["sublayers"])
-        matrix = np.array(cosine["matrix"], np.float64).reshape(len(sublayers), len(sublayers))
-        return cls(tuple(_layer(row) for row in value["layers"]), sublayers, matrix)
+        return cls(
+            layers=tuple(_layer(row) for row in value["layers"]),
+            sublayers=sublayers,
+            cosine=_square(cosine["matrix"], sublayers),
+            similarity=Similarity.parse(value["rsa"]) if value.get("rsa") else None,
+            overlap=Overlap.parse(value["overlap"]) if value.get("overlap") else None,
+        )
+
+
+def _sites(value: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(name) for name in value.get("sites", ()))
+
+
+def _square(rows: Any, names: tuple[str, ...]) -> NDArray[np.float64]:
+    return np.array(rows, np.float64).reshape(len(names), len(names))
 
 
 def _layer(row: Mapping[str, Any]) -> Layer:

@@ -13,11 +13,9 @@ pub mod columns;
 pub mod distances;
 pub mod dots;
 pub mod outer;
-<<<<<<< HEAD
 pub mod panels;
 pub mod permuted;
-=======
->>>>>>> dc38f44 (Stream cross-moments of two stores; align in dual form with shuffled refits, and map subspaces)
+pub mod products;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
