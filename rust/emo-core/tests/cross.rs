@@ -45,7 +45,7 @@ proptest! {
         })?;
         for label in 0..2 {
             let (count, mean, xy) = plain(&x, &y, &labels, label as i32);
-            prop_assert_eq!(found.count[label] as f64, count);
+            prop_assert!((found.count[label] as f64 - count).abs() < 0.5);
             close(&found.mean_x[label * dx..(label + 1) * dx], &mean, 1e-12, 1e-12);
             close(&found.xy[label * dx * dy..(label + 1) * dx * dy], &xy, 1e-11, 1e-10);
             let (_, _, xx) = plain(&x, &x, &labels, label as i32);

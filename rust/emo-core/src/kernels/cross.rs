@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::labels::Labels;
 use super::partial::check_cells;
 use super::simd::dots::widen;
-use super::simd::outer::{PANEL, add_outer};
+use super::simd::products::{PANEL, add_outer};
 use crate::error::{Error, Result};
 use crate::scan::{Control, Reader, Rows, Tile, check_cancel};
 
