@@ -345,7 +345,7 @@ def _write(path, **arrays):
         (5, "holds moments", "rsa store/MOMENTS x.npz"),
         (9, "'b' is not finite at place 1", "rsa nan.npz x.npz"),
         (9, "3 conditions", "rsa few.npz few.npz"),
-        (9, "equal", "rsa constant.npz constant.npz --metric euclidean"),
+        (9, "all dissimilarities", "rsa constant.npz constant.npz --metric euclidean"),
         (9, "zero", "rsa zero.npz zero.npz"),
         (9, "rows are equal", "pca zero.npz"),
         (9, "all the same", "align zero.npz zero.npz"),
