@@ -132,6 +132,7 @@ fn gather(
         gathered += rows(set);
     }
     cuts.push(sets.len());
+    cuts.dedup();
     let ranges: Vec<Range<usize>> = cuts.windows(2).map(|pair| pair[0]..pair[1]).collect();
     let found: Vec<Result<Group>> = ranges
         .into_par_iter()
