@@ -56,7 +56,7 @@ def test_the_order_of_rows_and_the_split_into_labels_change_nothing(
         again = _core.moments(shuffled, "x", labels[order], 3)
         whole = _core.moments(ordered, "x", np.zeros(shape[0], np.int32), 1)
     np.testing.assert_array_equal(by_label["positive"], again["positive"])
-    np.testing.assert_allclose(by_label["m2"], again["m2"], rtol=2e-6, atol=1e-9)
+    np.testing.assert_allclose(by_label["m2"], again["m2"], rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(by_label["count"].sum(0), whole["count"][0])
     np.testing.assert_array_equal(by_label["negative"].sum(0), whole["negative"][0])
     if shape[0]:

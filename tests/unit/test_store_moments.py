@@ -58,6 +58,16 @@ def test_a_second_call_does_not_read_the_store(store, monkeypatch):
     assert second.mean.shape == (3, 10)
 
 
+def test_the_cache_answers_where_the_shards_are_lost(store):
+    first = cached_moments(store, SITE, "last", LABELS, 3)
+    for path in (store.path / "shards").glob("*.safetensors"):
+        path.write_bytes(bytes(path.stat().st_size))
+    lost = Store.open(store.path)
+    assert _same(first, cached_moments(lost, SITE, "last", LABELS, 3))
+    with pytest.raises(ArtifactError):
+        cached_moments(lost, SITE, "last", LABELS[::-1].copy(), 3)
+
+
 def test_other_labels_sites_or_bytes_are_other_entries(store, tmp_path, monkeypatch):
     calls = _count_passes(monkeypatch)
     cached_moments(store, SITE, "last", LABELS, 3)
