@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,28 @@ def kernels(folder: Path) -> dict[str, Callable[[], object]]:
             path, "x", np.ones((200, ROWS)), transposed=False
         ),
         "hash_file": lambda: [_core.hash_file(path) for _ in range(1000)],
+        **geometry(path, labels),
+    }
+
+
+def geometry(path: Path, labels: Any) -> dict[str, Callable[[], object]]:
+    """Calls of the kernels behind `emo geometry`."""
+    rng = np.random.default_rng(1)
+    matrix = rng.random((171, 171))
+    matrix += matrix.T
+    np.fill_diagonal(matrix, 0)
+    bases = list(rng.standard_normal((400, 40, WIDTH)).astype(np.float32))
+    many = rng.standard_normal((20, WIDTH))
+    test = {"permutations": 10**8, "exact": False, "two_sided": False, "seed": 0}
+    return {
+        "rsa": lambda: _core.rsa(matrix, matrix, correlation="spearman", **test),
+        "subspace_overlaps": lambda: [
+            _core.subspace_overlaps(bases, [1e-6] * len(bases), double=True, bases=False)
+            for _ in range(20)
+        ],
+        "gram_product": lambda: [
+            _core.gram_product([path], "x", labels, np.zeros((1, WIDTH)), many) for _ in range(100)
+        ],
     }
 
 
