@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -176,3 +177,45 @@ def permutation(n: int, seed: int, stream: int, index: int) -> Array:
             product = next(halves) * (last + 1)
         order[[last, product >> 32]] = order[[product >> 32, last]]
     return order
+
+
+# ---- permutation tests of representational similarity ------------------------------------------
+
+
+def grouped_permutation(n: int, seed: int, index: int, stream: int = 0) -> Array:
+    """Permutation `index` of `rsa_permutations`: several bounds share one word."""
+    words = iter(np.random.Philox(key=seed, counter=[0, stream, index, 0]).random_raw(4 * n + 64))
+    order, bound = np.arange(n), n
+    while bound > 1:
+        bounds = [bound]
+        while bounds[-1] > 2 and math.prod(bounds) * (bounds[-1] - 1) <= 2**40:
+            bounds.append(bounds[-1] - 1)
+        total = math.prod(bounds)
+        while True:
+            word, places = int(next(words)), []
+            for one in bounds:
+                places.append(word * one >> 64)
+                word = word * one % 2**64
+            if word >= 2**64 % total:
+                break
+        for one, place in zip(bounds, places, strict=True):
+            order[[one - 1, place]] = order[[place, one - 1]]
+        bound = bounds[-1] - 1
+    return order
+
+
+def distances(vectors: Array, metric: str) -> Array:
+    """Dissimilarities of all pairs of rows."""
+    if metric == "euclidean":
+        return np.array([[np.linalg.norm(x - y) for y in vectors] for x in vectors])
+    rows = vectors - vectors.mean(1, keepdims=True) if metric == "correlation" else vectors
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return 1 - unit @ unit.T
+
+
+def triangle_correlation(x: Array, y: Array, correlation: str) -> float:
+    """Correlation of the upper triangles, by average ranks for Spearman."""
+    a, b = (d[np.triu_indices(len(d), 1)] for d in (x, y))
+    if correlation == "spearman":
+        a, b = (np.array([(v < w).sum() + (v <= w).sum() for w in v]) for v in (a, b))
+    return float(np.corrcoef(a, b)[0, 1])
