@@ -14,7 +14,7 @@ import torch
 from emo import families
 from emo.errors import ModelError, ResourceError, UsageError
 from emo.model import generate, load_model
-from emo.model.load import _device, _dtype
+from emo.model.load import _dtype, pick_device
 
 
 @pytest.fixture
@@ -92,14 +92,14 @@ def test_automatic_number_format_follows_the_device() -> None:
 def test_devices(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert _device("auto") == torch.device("cpu")
+    assert pick_device("auto") == torch.device("cpu")
     for name in ("cuda", "cuda:1", "mps"):
         with pytest.raises(UsageError, match="no usable"):
-            _device(name)
+            pick_device(name)
     with pytest.raises(UsageError, match="unknown device 'gpu'"):
-        _device("gpu")
+        pick_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert _device("auto") == torch.device("cuda")
+    assert pick_device("auto") == torch.device("cuda")
 
 
 def test_pickled_weights_are_refused(folder) -> None:

@@ -86,6 +86,7 @@ def vectors(value: float) -> Callable[[], object]:
     ("steer-nan", 9, STEER, "not finite", "", vectors(np.nan)),
     ("score-nan", 9, SCORE, "not finite", "", vectors(np.inf)),
     ("strength", 9, f"{STEER} --alpha 1e38", "not finite", "strength"),
+    ("strength-f32", 9, f"{STEER} --alpha 1e39", "strength is not finite", "smaller strength"),
     ("nan-weights", 9, f"{CAPTURE} -o out", "not finite", "", weights(np.nan)),
     ("infinite-weights", 9, f"{CAPTURE} -o out", "not finite", "", weights(np.inf)),
     ("nan-generate", 9, "generate --model model --data events.jsonl -o out", "not finite", "",

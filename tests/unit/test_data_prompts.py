@@ -58,6 +58,10 @@ def test_system_texts_differ_by_the_emotion_sentence_only():
     assert system_text(None) == LENGTH_SENTENCE
 
 
+def test_neutral_names_no_emotion():
+    assert system_text("neutral") == system_text(None)
+
+
 @pytest.mark.parametrize("template", [None, DATED, REFUSING, DEAF])
 @pytest.mark.parametrize("adds_bos", [True, False])
 def test_there_is_never_a_second_begin_token(template, adds_bos):

@@ -77,6 +77,13 @@ def test_what_it_cannot_judge_is_unlabelled(judge):
     assert [v.unlabelled for v in verdicts] == ["empty", "unknown-target", None]
 
 
+def test_a_number_that_is_not_finite_is_no_label(judge, monkeypatch):
+    wrong = np.full((1, len(judge.classes)), np.nan)
+    monkeypatch.setattr(ClassifierJudge, "probabilities", lambda *_: wrong)
+    verdict = judge.judge([text("I am so glad.")])[0]
+    assert (verdict.label, verdict.unlabelled) == (None, "not-finite")
+
+
 def test_a_multi_label_classifier_gives_each_label_its_own_share(judge):
     judge.model.config.problem_type = "multi_label_classification"
     try:

@@ -44,13 +44,23 @@ class VerbGroup(click.Group):
             raise UnknownVerbError(args[0], known, ctx)
         return super().resolve_command(ctx, args)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs with their whole first sentence."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        lines = {name: str(found.help).split("\n\n") for name, found in commands.items() if found}
+        with formatter.section("Verbs"):
+            formatter.write_dl(
+                [(name, " ".join(first.split())) for name, (first, *_) in lines.items()]
+            )
+
 
 class UnknownVerbError(click.UsageError):
     """A verb that does not exist; `hint` names the nearest."""
 
     def __init__(self, verb: str, known: Sequence[str], ctx: click.Context) -> None:
         super().__init__(f"unknown verb {verb!r}", ctx)
-        self.hint = did_you_mean(verb, known)
+        helps = verb in ("help", "?")
+        self.hint = "emo --help, or emo VERB --help" if helps else did_you_mean(verb, known)
 
 
 class LazyGroup(VerbGroup):
@@ -108,7 +118,15 @@ def emo(context: click.Context) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the exit code tells the kind of error, as ``emo --help`` says."""
+    _open_streams()
     sys.exit(_run(arguments))
+
+
+def _open_streams() -> None:
+    """Give a process that was started without stdout or stderr a place to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -21,10 +21,31 @@ if TYPE_CHECKING:
 @click.option(
     "--data", type=options.PATH, required=True, help="Samples, a folder of them, or texts."
 )
-@click.option("--sites", help="Such as mlp_act or L3.resid_post, comma-separated.")
-@click.option("--positions", default="last", show_default=True, help="Such as last,mean,reply.")
-@click.option("--dtype", type=click.Choice(["bf16", "f16", "f32"]), default="bf16")
-@click.option("--emotions", default="all", help="Emotions to name for events: all, or a,b.")
+@click.option(
+    "--sites",
+    help="Parts of every layer or single sites, such as mlp_act,L3.resid_post "
+    "(default: resid_mid, resid_post, mlp_act, head_out).",
+)
+@click.option(
+    "--positions",
+    default="last",
+    show_default=True,
+    help="Of last, mean, mean_from:50, span, all, reply; commas between.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["bf16", "f16", "f32"]),
+    default="bf16",
+    show_default=True,
+    help="Number format of the store.",
+)
+@click.option(
+    "--emotions",
+    metavar="all|A,B",
+    default="all",
+    show_default=True,
+    help="Emotions to name in prompts from scenarios with events.",
+)
 @click.option("--no-instruct", is_flag=True, help="Name no emotion.")
 @click.option(
     "--batch-size",

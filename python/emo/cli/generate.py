@@ -11,13 +11,13 @@ import click
 
 from emo.cli import options
 from emo.cli.outputs import output_file
-from emo.errors import SettingsError, UsageError
+from emo.errors import SettingsError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from emo.analysis.directions import Directions
     from emo.experiments.elicit import Push
 
-ALPHA = 8.0
+ALPHA, LAYERS, SCOPE = 8.0, "0.4-0.7", "both"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class _Wish:
     steer: str | None
     alpha: float | None
     alpha_norm: float | None
-    layers: str
-    scope: str
+    layers: str | None
+    scope: str | None
     random_control: int | None
 
     def check(self) -> None:
@@ -43,10 +43,10 @@ class _Wish:
         for name, value in (("--alpha", self.alpha), ("--alpha-norm", self.alpha_norm)):
             if value is not None and not math.isfinite(value):
                 raise UsageError(f"{name} {value} is no finite number", hint=f"{name} {ALPHA:g}")
-        strengths = (self.alpha, self.alpha_norm, self.random_control)
+        strengths = (self.alpha, self.alpha_norm, self.layers, self.scope, self.random_control)
         if self.steer is None and any(value is not None for value in strengths):
             raise UsageError(
-                "--alpha, --alpha-norm and --random-control belong to steering",
+                "--alpha, --alpha-norm, --layers, --scope and --random-control belong to steering",
                 hint="give --directions and --steer",
             )
         if self.steer not in (None, "each") and self.emotions != "all":
@@ -64,7 +64,7 @@ class _Wish:
         if self.method == "baseline":
             return ()
         if directions is not None and self.steer != "each":
-            return (str(self.steer),)
+            return (_label(str(self.steer), directions.labels),)
         if self.emotions == "all" and directions is not None:
             return directions.labels
         return options.parse_emotions(self.emotions)
@@ -78,10 +78,10 @@ class _Wish:
             return None
         relative: Any = "rms" if self.alpha_norm is None else "norm"
         alpha = self.alpha_norm if self.alpha_norm is not None else self.alpha
-        scope: Any = self.scope
+        scope: Any = self.scope or SCOPE
         push = Push(
             directions,
-            parse_layers(self.layers, n_layers),
+            parse_layers(LAYERS if self.layers is None else self.layers, n_layers),
             ALPHA if alpha is None else alpha,
             relative,
             scope,
@@ -89,27 +89,58 @@ class _Wish:
         return push if self.random_control is None else push.randomised(self.random_control)
 
 
+def _label(steer: str, labels: tuple[str, ...]) -> str:
+    """Return the label to steer towards; one that the directions lack is refused."""
+    if steer not in labels:
+        raise UsageError(
+            f"the directions hold no {steer!r}", hint=did_you_mean(steer, (*labels, "each"))
+        )
+    return steer
+
+
 @click.command()
 @options.model
 @click.option("--data", type=options.PATH, required=True, help="Samples, or a folder of them.")
-@click.option("--emotions", default="all", show_default=True, help="Targets: all, or a,b.")
-@click.option("--no-instruct", is_flag=True, help="Name no emotion.")
-@click.option("--directions", type=options.PATH, help="Directions to steer with.")
-@click.option("--steer", help="An emotion, or each; no emotion is named then.")
-@click.option("--alpha", type=float, help=f"Strength in RMS(h) (default {ALPHA:g}).")
-@click.option("--alpha-norm", type=float, help="Strength in |h|, the same for any width.")
-@click.option("--layers", default="0.4-0.7", show_default=True, help="11-20, 3,5 or shares.")
+@click.option(
+    "--emotions",
+    metavar="all|A,B",
+    default="all",
+    show_default=True,
+    help="Emotions to reply in; all are the six usual ones, or those of the directions.",
+)
+@click.option("--no-instruct", is_flag=True, help="Name no emotion: the baseline.")
+@click.option("--directions", type=options.PATH, help="File of directions to steer with.")
+@click.option(
+    "--steer", metavar="EMOTION|each", help="Steer towards one emotion or each; none is named."
+)
+@click.option(
+    "--alpha",
+    type=float,
+    help=f"Strength of steering, in root mean squares of the state h (default {ALPHA:g}).",
+)
+@click.option(
+    "--alpha-norm",
+    type=float,
+    help="Strength of steering in lengths |h| instead, which carries over between widths.",
+)
+@click.option(
+    "--layers",
+    help=f"Layers to steer, from 0: 11-20, or 3,5, or shares of the depth (default {LAYERS}).",
+)
 @click.option(
     "--scope",
     type=click.Choice(["prompt", "decode", "both"]),
-    default="both",
-    show_default=True,
-    help="Steer the last prompt token, the tokens written, or both.",
+    help=f"Steer the last prompt token, the tokens written, or both (default {SCOPE}).",
 )
-@click.option("--random-control", type=click.IntRange(min=0), help="Seed of random vectors.")
+@click.option(
+    "--random-control",
+    metavar="SEED",
+    type=click.IntRange(min=0),
+    help="Steer along random vectors of the same norm instead, as a control.",
+)
 @click.option(
     "--max-new-tokens", type=click.IntRange(min=1), default=60, show_default=True,
-    help="Longest reply.",
+    help="Most tokens of a reply.",
 )  # fmt: skip
 @options.batch_size
 @options.revision
@@ -128,8 +159,8 @@ def generate(
     steer: str | None,
     alpha: float | None,
     alpha_norm: float | None,
-    layers: str,
-    scope: str,
+    layers: str | None,
+    scope: str | None,
     random_control: int | None,
     max_new_tokens: int,
     batch_size: int | None,
@@ -151,16 +182,20 @@ def generate(
         random_control,
     )  # fmt: skip
     wish.check()
+    talk = options.console(quiet=quiet)
+    if wish.method == "baseline" and emotions != "all":
+        talk.print("warning: --no-instruct names no emotion, so --emotions is not used")
     options.need_model()
     from emo.analysis.directions import Directions
-    from emo.data.prompts import PromptBuilder
     from emo.data.samples import read_samples
-    from emo.experiments.replies import elicit_to_file
-    from emo.model.load import load_model
 
     samples = read_samples(data)[:limit]
     vectors = None if directions is None else Directions.load(directions)
     targets = wish.targets(vectors)
+    from emo.data.prompts import PromptBuilder
+    from emo.experiments.replies import elicit_to_file
+    from emo.model.load import load_model
+
     loaded = load_model(
         model, revision=revision, device=device, trust_remote_code=trust_remote_code
     )
@@ -186,4 +221,4 @@ def generate(
     if as_json:
         options.print_json({"method": wish.method, "emotions": list(targets), "texts": len(texts)})
     else:
-        options.console(quiet=quiet).print(f"{len(texts):,} replies ({wish.method}): {output}")
+        talk.print(f"{len(texts):,} replies ({wish.method}): {output}")

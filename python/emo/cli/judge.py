@@ -37,6 +37,9 @@ def judge() -> None:
     help="Name the target to a chat judge, or let it choose from all emotions.",
 )
 @click.option("--check", type=options.PATH, help="Labelled texts to measure the judge on.")
+@options.batch_size
+@options.revision
+@options.device
 @options.limit
 @options.as_json
 @options.quiet
@@ -46,12 +49,15 @@ def run(
     spec: str,
     named: bool,
     check: Path | None,
+    batch_size: int | None,
+    revision: str | None,
+    device: str,
     limit: int | None,
     as_json: bool,
     quiet: bool,
     output: Path,
 ) -> None:
-    """Write a verdict for each of TEXTS: a label, or the reason why there is none.
+    """Judge each of TEXTS: a label, or the reason why there is none.
 
     A killed run goes on with the same command; what was judged is not asked again.
     """
@@ -66,7 +72,14 @@ def run(
     if check is not None:
         read_labelled([check])
     targets = tuple(dict.fromkeys(row.emotion for row in rows if row.emotion))
-    opened = open_judge(spec, emotions=targets or DEFAULT_EMOTIONS, named=named)
+    opened = open_judge(
+        spec,
+        emotions=targets or DEFAULT_EMOTIONS,
+        named=named,
+        device=device,
+        revision=revision,
+        batch_size=batch_size,
+    )
     part = PartFile(output, _settings(opened, rows))
     with options.progress("judge", quiet=quiet) as report:
         verdicts = judge_texts(opened, rows, part=part, progress=report)
@@ -86,13 +99,16 @@ def run(
 @options.quiet
 @output_folder
 def train(labelled: tuple[Path, ...], seed: int, as_json: bool, quiet: bool, output: Path) -> None:
-    """Train a judge on LABELLED texts (JSONL or CSV with `text` and `emotion`).
+    """Train a judge on LABELLED texts.
 
-    Its reliability is measured by cross-validation on the same texts and kept with it.
+    They are JSON lines or CSV with `text` and `emotion`, `neutral` being one of the emotions.
+    Reliability is measured by cross-validation on the same texts and kept with the judge.
     """
     from emo.judge.labelled import read_labelled
+    from emo.judge.linear import refuse_foreign
     from emo.judge.train import train as fit
 
+    refuse_foreign(output)
     trained = fit(read_labelled(labelled), seed=seed)
     trained.save(output)
     if as_json:

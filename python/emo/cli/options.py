@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import SequenceMatcher
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +30,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Report = Callable[[int, int], None]
 
 PATH = click.Path(path_type=Path)
+# From this likeness on a name is taken for a slip of one of the six: angr, angry, surprised.
+_SLIP = 0.8
 
 model = click.option("--model", required=True, help="Hub id or folder of a causal language model.")
 revision = click.option("--revision", help="Branch, tag or commit of a hub model.")
@@ -53,7 +57,10 @@ seed = click.option(
 )
 limit = click.option("--limit", type=click.IntRange(min=1), help="Use only the first N samples.")
 threads = click.option(
-    "--threads", type=click.IntRange(0, 512), default=0, help="Native threads (0: all there are)."
+    "--threads",
+    type=click.IntRange(0, 512),
+    default=0,
+    help="Threads of the native code (0: EMO_NUM_THREADS, or all there are).",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet = click.option("--quiet", is_flag=True, help="No progress and no talk.")
@@ -62,10 +69,13 @@ quiet = click.option("--quiet", is_flag=True, help="No progress and no talk.")
 def parse_emotions(names: str) -> tuple[str, ...]:
     """Read target emotions: ``all`` for the default six, or names with commas between.
 
+    Any name will do, for emotions come from the data; but one that is nearly one of the six is
+    taken for a slip.
+
     Raises
     ------
     UsageError
-        When no emotion is named, or one twice.
+        When no emotion is named, one twice, or one that is nearly one of the six.
     """
     from emo.data.samples import DEFAULT_EMOTIONS
 
@@ -78,19 +88,42 @@ def parse_emotions(names: str) -> tuple[str, ...]:
         raise UsageError(
             f"--emotions names one twice: {names}", hint="name each emotion once in --emotions"
         )
+    for name in chosen:
+        _refuse_slip(name, DEFAULT_EMOTIONS)
     return chosen
 
 
+def _refuse_slip(name: str, known: tuple[str, ...]) -> None:
+    plain = name.casefold()
+    for emotion in (*known, "all"):
+        close = emotion != "all" and emotion[0] == plain[0]
+        likeness = SequenceMatcher(None, plain, emotion).ratio() if close else 0
+        if name != emotion and (plain == emotion or likeness >= _SLIP):
+            raise UsageError(
+                f"--emotions names {name!r}, which is nearly one of the usual emotions",
+                hint=f"did you mean {emotion!r}?",
+            )
+
+
 def need_model() -> None:
-    """Import what runs models, or name the extra that brings it.
+    """Look for what runs models, or name the extra that brings it.
 
     Raises
     ------
     MissingExtraError
         When it is not installed.
     """
-    import_extra("torch", "model")
-    import_extra("transformers", "model")
+    for module in ("torch", "transformers"):
+        if not _is_installed(module):
+            import_extra(module, "model")
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module can be imported, without importing it, which takes seconds."""
+    try:
+        return find_spec(module) is not None
+    except ValueError:
+        return False
 
 
 def print_json(value: Any) -> None:
@@ -100,7 +133,9 @@ def print_json(value: Any) -> None:
 
 def console(*, quiet: bool = False) -> Console:
     """Return a console on stderr, where talk and progress go."""
-    return Console(stderr=True, quiet=quiet, highlight=False)
+    return Console(
+        stderr=True, quiet=quiet, highlight=False, markup=False, emoji=False, soft_wrap=True
+    )
 
 
 class _Rate(ProgressColumn):

@@ -13,10 +13,19 @@ from emo.cli.outputs import output_folder
 
 @click.command()
 @options.model
-@click.option("--data", type=options.PATH, required=True, help="Discovery data.")
+@click.option(
+    "--data", type=options.PATH, required=True, help="Discovery data: scenarios with events."
+)
 @click.option("--test-data", type=options.PATH, help="Test data (default: half of the scenarios).")
-@click.option("--judge", default="linear", show_default=True, help="linear, hf:NAME, chat:MODEL.")
-@click.option("--emotions", default="all", help="Target emotions: all, or a,b.")
+@click.option(
+    "--judge",
+    default="linear",
+    show_default=True,
+    help="linear, hf:NAME, chat:MODEL, or a folder made by `emo judge train`.",
+)
+@click.option(
+    "--emotions", metavar="all|A,B", default="all", show_default=True, help="Emotions to elicit."
+)
 @click.option("--smoke", is_flag=True, help="A small pass, to see that everything works.")
 @click.option("--limit", type=click.IntRange(min=2), help="Only the first N scenarios of a set.")
 @options.batch_size
@@ -60,6 +69,7 @@ def run(
         judge=judge,
         seed=seed,
         emotions=options.parse_emotions(emotions),
+        batch_size=batch_size,
     )
     if limit is not None:
         settings = replace(settings, limit=limit)

@@ -38,7 +38,10 @@ def info(path: Path, *, as_json: bool) -> None:
 @options.as_json
 @options.quiet
 def verify_(path: Path, *, threads: int, as_json: bool, quiet: bool) -> None:
-    """Read every byte of a store and check it against its hashes and records."""
+    """Check every byte of a store.
+
+    All shards are read and compared with their hashes and records.
+    """
     opened = Store.open(path)
     with options.progress("shards", quiet=quiet) as report:
         verify(opened, report, threads=threads)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emo.artifacts import sha256_text
+from emo.data.samples import NEUTRAL
 from emo.errors import ModelError, import_extra
 
 EMOTION_SENTENCE = "Always reply in {emotion}."
@@ -91,14 +92,14 @@ class Prompt:
 
 
 def system_text(emotion: str | None) -> str:
-    """Return the system text that names `emotion`, or names none.
+    """Return the system text that names `emotion`; for None and "neutral" it names none.
 
     >>> system_text("anger")
     'Always reply in anger. Keep the reply to at most two sentences.'
     >>> system_text(None)
     'Keep the reply to at most two sentences.'
     """
-    if emotion is None:
+    if emotion in (None, NEUTRAL):
         return LENGTH_SENTENCE
     return f"{EMOTION_SENTENCE.format(emotion=emotion)} {LENGTH_SENTENCE}"
 

@@ -179,9 +179,10 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         for cells in reader:
             if cells and names is None:
                 names = [name.strip() for name in cells]
-                if len(names) == 1 and ";" in names[0]:
-                    problem = f"{path}, line {line}: columns are separated by commas, not by ';'"
-                    yield Row(path, line, problem=DataError(problem, hint=_CSV))
+                problem = _header_problem(names)
+                if problem is not None:
+                    said = f"{path}, line {line}: {problem}"
+                    yield Row(path, line, problem=DataError(said, hint=_CSV))
                     return
             elif cells and names is not None:
                 yield _csv_row(path, line, names, cells)
@@ -189,6 +190,14 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
     except csv.Error as error:
         where = f"{path}, line {line}"
         yield Row(path, line, problem=DataError(f"{where}: not CSV ({error})", hint=_CSV))
+
+
+def _header_problem(names: list[str]) -> str | None:
+    for mark, word in ((";", "';'"), ("\t", "tabs")):
+        if len(names) == 1 and mark in names[0]:
+            return f"columns are separated by commas, not by {word}"
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    return f"the column {twice[0]!r} is there twice" if twice else None
 
 
 def _csv_row(path: Path, line: int, names: list[str], cells: list[str]) -> Row:

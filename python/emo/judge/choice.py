@@ -16,7 +16,13 @@ KINDS = (LINEAR, "hf:NAME", "chat:MODEL", "FOLDER")
 
 
 def open_judge(
-    spec: str, *, emotions: Sequence[str] = DEFAULT_EMOTIONS, named: bool = False
+    spec: str,
+    *,
+    emotions: Sequence[str] = DEFAULT_EMOTIONS,
+    named: bool = False,
+    device: str = "auto",
+    revision: str | None = None,
+    batch_size: int | None = None,
 ) -> Judge:
     """Open a judge.
 
@@ -29,6 +35,8 @@ def open_judge(
         What a chat judge chooses from.
     named : bool
         Name the target to a chat judge.
+    device, revision, batch_size
+        Of a Hugging Face classifier; no matter for other judges.
 
     Raises
     ------
@@ -50,7 +58,7 @@ def open_judge(
     if kind == CLASSIFIER:
         from emo.judge.classifier import ClassifierJudge
 
-        return ClassifierJudge.load(name)
+        return ClassifierJudge.load(name, revision=revision, device=device, batch_size=batch_size)
     if kind == CHAT:
         from emo.judge.chat import ChatJudge
 

@@ -34,6 +34,8 @@ SYNONYMS = {
     "others": "neutral",
 }
 _MAX_TOKENS = 512
+_ROWS = 32
+NOT_FINITE = "not-finite"
 _UNNAMED = re.compile(r"label_?\d+", re.IGNORECASE)
 
 
@@ -60,15 +62,24 @@ class ClassifierJudge:
     model: Any
     tokenizer: Any
     labels: tuple[str, ...]
-    batch_size: int = 32
+    batch_size: int = _ROWS
     reliability: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, name: str, *, revision: str | None = None) -> ClassifierJudge:
+    def load(
+        cls,
+        name: str,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+    ) -> ClassifierJudge:
         """Load a classifier from the hub or a folder.
 
         Raises
         ------
+        UsageError
+            When there is no such device here.
         ModelError
             When it cannot be loaded, is no sequence classifier, or its labels have no names.
         ResourceError
@@ -84,8 +95,9 @@ class ClassifierJudge:
                 f"{name} is no sequence classifier (its architectures: {architectures})",
                 hint="name a model whose architecture ends in ForSequenceClassification",
             )
-        model, tokenizer = _load(source.name, str(source.folder))
-        return cls(name, model, tokenizer, label_names(name, model.config.id2label))
+        model, tokenizer = _load(source.name, str(source.folder), device)
+        labels = label_names(name, model.config.id2label)
+        return cls(name, model, tokenizer, labels, batch_size or _ROWS)
 
     @property
     def name(self) -> str:
@@ -98,7 +110,7 @@ class ClassifierJudge:
         return tuple(dict.fromkeys(self.labels))
 
     def judge(self, texts: Sequence[Text], progress: Progress | None = None) -> list[Verdict]:
-        """Label each reply with its most probable class."""
+        """Label each reply with its most probable class, or not where a number is not finite."""
         reasons = [without_judging(text, self.classes) for text in texts]
         asked = [i for i, reason in enumerate(reasons) if reason is None]
         verdicts = {
@@ -111,12 +123,16 @@ class ClassifierJudge:
             rows = by_length[start : start + self.batch_size]
             shares = self.probabilities([texts[i].reply for i in rows])
             for i, share in zip(rows, shares, strict=True):
-                best = int(share.argmax())
-                score = round(float(share[best]), 4)
-                verdicts[i] = labelled(texts[i], self.name, self.classes[best], score)
+                verdicts[i] = self._verdict(texts[i], share)
             if progress is not None:
                 progress(len(verdicts), len(texts))
         return [verdicts[i] for i in range(len(texts))]
+
+    def _verdict(self, text: Text, share: NDArray[np.float64]) -> Verdict:
+        if not np.isfinite(share).all():
+            return unlabelled(text, self.name, NOT_FINITE)
+        best = int(share.argmax())
+        return labelled(text, self.name, self.classes[best], round(float(share[best]), 4))
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probability of each of our classes, (n_texts, n_classes) float64.
@@ -162,12 +178,12 @@ def label_names(name: str, id2label: Mapping[Any, str]) -> tuple[str, ...]:
     return tuple(SYNONYMS.get(label, label) for label in given)
 
 
-def _load(name: str, folder: str) -> tuple[Any, Any]:
-    import torch
+def _load(name: str, folder: str, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from emo.model.load import unusable
+    from emo.model.load import pick_device, unusable
 
+    place = pick_device(device)
     loader: Any = AutoModelForSequenceClassification
     tokenizers: Any = AutoTokenizer
     try:
@@ -176,5 +192,4 @@ def _load(name: str, folder: str) -> tuple[Any, Any]:
     # The library names no set of exceptions for files that are damaged.
     except Exception as error:
         raise unusable(f"the classifier {name} cannot be loaded", error) from None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.to(device).eval(), tokenizer
+    return model.to(place).eval(), tokenizer

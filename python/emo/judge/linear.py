@@ -132,9 +132,12 @@ class LinearJudge:
 
         Raises
         ------
+        ArtifactError
+            When the folder holds something else.
         ResourceError
             When the folder cannot be written.
         """
+        refuse_foreign(folder)
         head = {"kind": KIND, "format": FORMAT, "classes": list(self.classes)}
         blocks = [vocabulary.block for vocabulary in self.vocabularies]
         write_bytes(Path(folder) / ARRAYS, self._arrays)
@@ -153,6 +156,10 @@ class LinearJudge:
             When a file is missing, damaged, foreign or of a newer format.
         """
         path = Path(folder) / RECORD
+        if not path.is_file():
+            raise ArtifactError(
+                f"{folder} is not a judge: it has no {RECORD}", hint="emo judge train makes one"
+            )
         record = read_json(path, "judge")
         if not isinstance(record, dict) or record.get("kind") != KIND:
             raise ArtifactError(
@@ -170,6 +177,24 @@ class LinearJudge:
             said = f"{folder} is not a complete judge: {error!r}"
             raise ArtifactError(said, hint=AGAIN) from None
         return judge
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse to write a judge between other things.
+
+    Raises
+    ------
+    ArtifactError
+        When the folder holds something else than a judge.
+    """
+    folder = Path(folder)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in names if name not in (RECORD, ARRAYS) and name[0] != "."]
+    if others:
+        raise ArtifactError(
+            f"{folder} holds {others[0]}, which is no part of a judge",
+            hint="choose an empty or a new folder with -o",
+        )
 
 
 def _read_arrays(path: Path, sha: str) -> dict[str, NDArray[Any]]:

@@ -245,10 +245,15 @@ def _eos_ids(module: nn.Module, tokenizer: Any) -> frozenset[int]:
     ]
     ids: set[int] = set()
     for value in named:
-        if isinstance(value, int):
-            ids.add(value)
-        elif value is not None:
-            ids.update(int(item) for item in value)
+        if value is None:
+            continue
+        many = value if isinstance(value, (list, tuple)) else [value]
+        if not all(type(item) is int for item in many):
+            raise ModelError(
+                f"the model's eos_token_id is {value!r}, which is no token",
+                hint="mend it in config.json, generation_config.json or tokenizer_config.json",
+            )
+        ids.update(many)
     return frozenset(ids)
 
 

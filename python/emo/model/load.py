@@ -64,7 +64,7 @@ def load_model(
         When the hub cannot be reached or memory does not suffice.
     """
     import_extra("transformers", "model")
-    place = _device(device)
+    place = pick_device(device)
     number_format = _dtype(dtype, place)
     source = find_model(str(name_or_folder), revision=revision, remote_code=trust_remote_code)
     family = family_of(model_type(source.config, source.folder))
@@ -97,7 +97,14 @@ def load_model(
     return model
 
 
-def _device(name: str) -> torch.device:
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` takes a GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        When there is no such device here.
+    """
     kind = name.partition(":")[0]
     if kind not in DEVICES or (":" in name and not name.partition(":")[2].isdigit()):
         raise UsageError(f"unknown device {name!r}", hint=did_you_mean(name, DEVICES))

@@ -63,22 +63,20 @@ class Steering:
             raise UsageError(f"unknown steering {self.relative!r} or scope {self.scope!r}")
         if not self.vectors:
             raise UsageError("steering needs the directions of at least one layer")
-        alphas = np.asarray(self.alpha, dtype=np.float32)
+        alphas = _finite(self.alpha)
         if alphas.ndim and len(alphas) != n_rows:
             raise UsageError(f"{len(alphas)} strengths do not fit {n_rows} rows")
         alphas = np.broadcast_to(alphas, (n_rows,))
         vectors: dict[int, NDArray[np.float32]] = {}
         for layer, values in self.vectors.items():
             model.block_module(layer)
-            array = np.atleast_2d(np.asarray(values, dtype=np.float32))
+            array = np.atleast_2d(_finite(values))
             if array.ndim != 2 or array.shape[1] != model.d_model:
                 raise UsageError(
                     f"the direction of layer {layer} has the shape {array.shape}, "
                     f"but the model is {model.d_model} wide"
                 )
             vectors[layer] = array
-        if not all(np.isfinite(array).all() for array in (alphas, *vectors.values())):
-            raise NumericalError("a steering direction or strength is not finite")
         which = self._which(n_rows, min(len(array) for array in vectors.values()))
         return PreparedSteering(model, vectors, alphas, which, self.relative, self.scope)
 
@@ -93,6 +91,17 @@ class Steering:
         if n_vectors < n_rows:
             raise UsageError(f"{n_vectors} steering vectors do not fit {n_rows} rows")
         return np.arange(n_rows, dtype=np.int64)
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        array = np.asarray(values).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise NumericalError(
+            "a steering direction or strength is not finite",
+            hint="give a smaller strength, and directions without NaN or infinity",
+        )
+    return array
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,21 @@ class Stage:
     work: Callable[[], None]
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Refuse to begin a run in a folder that holds other things.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no ``run.json`` in it, but something else.
+    """
+    if (folder / "run.json").exists() or not folder.is_dir():
+        return
+    others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if others:
+        raise ArtifactError(f"{folder} holds {others[0]}, which is no part of a run", hint=_NEW)
+
+
 def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
     """Write ``run.json``, or refuse when the folder was begun with other settings.
 
@@ -43,26 +58,38 @@ def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
     ------
     SettingsError
         Naming each differing field.
+    ArtifactError
+        When the folder holds something else than a run.
     """
     path = folder / "run.json"
     wanted = json.loads(json.dumps(configuration))
     if not path.exists():
+        refuse_foreign(folder)
         write_json(path, wanted)
         return
     found = read_json(path, "run configuration")
     if not isinstance(found, dict):
         raise ArtifactError(f"{path} is not the configuration of a run", hint=_NEW)
-    names = sorted(found.keys() | wanted.keys())
-    changes = [
-        f"{name} was {json.dumps(found.get(name))}, now {json.dumps(wanted.get(name))}"
-        for name in names
-        if found.get(name) != wanted.get(name)
-    ]
+    changes = _changes(found, wanted)
     if changes:
         raise SettingsError(
             f"{folder} was begun with other settings: {'; '.join(changes)}",
             hint=f"{_NEW}, or give the settings it was begun with",
         )
+
+
+def _changes(found: Any, wanted: Any, name: str = "") -> list[str]:
+    """Word each field that differs, inner fields as ``model.name``."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        names = sorted(found.keys() | wanted.keys())
+        return [
+            change
+            for key in names
+            for change in _changes(found.get(key), wanted.get(key), f"{name}.{key}".strip("."))
+        ]
+    if found == wanted:
+        return []
+    return [f"{name} was {json.dumps(found)}, now {json.dumps(wanted)}"]
 
 
 def run_stages(

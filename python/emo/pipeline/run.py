@@ -31,7 +31,7 @@ from emo.experiments.probes import geometry
 from emo.experiments.strength import Plan, Strength, choose
 from emo.judge import Judge, open_judge
 from emo.model.language_model import LanguageModel
-from emo.pipeline.folder import Stage, check_configuration, run_stages
+from emo.pipeline.folder import Stage, check_configuration, refuse_foreign, run_stages
 from emo.pipeline.settings import RunSettings, data_statistics, divide, part, scenario_of
 from emo.report import build
 from emo.store import Store, folder_lock
@@ -78,9 +78,12 @@ def run(
         When there are fewer than two emotions, or the judge does not know one.
     SettingsError
         When the folder was begun with other settings; each differing field is named.
+    ArtifactError
+        When the folder holds something else than a run.
     EmoError
         What the stages raise; finished stages stay done.
     """
+    refuse_foreign(folder)
     discovery, test = divide(Path(data), test_data and Path(test_data), settings)
     judge = open_judge(settings.judge, emotions=settings.emotions)
     _check_emotions(settings.emotions, judge)
@@ -97,7 +100,8 @@ def run(
                     for name, samples in (("discovery", discovery), ("test", test))
                 },
                 "prompts": work.builder.template_sha,
-                "options": asdict(settings),
+                # The size of a batch changes no more than rounding, and memory may ask for less.
+                "options": {k: v for k, v in asdict(settings).items() if k != "batch_size"},
                 "seed": settings.seed,
                 "version": package_version(),
             },

@@ -16,7 +16,7 @@ _SMOKE_SCENARIOS = 10
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Settings of a run; every field is part of ``run.json``.
+    """Settings of a run; every field but the last is part of ``run.json``.
 
     Parameters
     ----------

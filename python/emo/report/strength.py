@@ -206,12 +206,13 @@ def _ring(used: Setting, words: str, across: Scale, up: Scale) -> Markup:
     if used.accuracy is None or not used.perplexity:
         return Markup()
     x, y = min(across(used.perplexity), across.stop), up(used.accuracy)
-    right = x > (across.start + across.stop) / 2
+    # The better settings lie up and left, where few marks stand in the way.
+    left = x - across.start > 110
     words = f"{words}: α {plain(used.alpha)}"
     return join(
         [
             tag("circle", cx=x, cy=y, r=8, class_="ring"),
-            text(x + (-12 if right else 12), y - 9, words, "strong", "end" if right else None),
+            text(x + (-10 if left else 12), y - 9, words, "strong", "end" if left else None),
         ]
     )
 
