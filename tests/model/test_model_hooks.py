@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import NAMES, random_prompts, tiny_model
+from tiny_models import NAMES, random_prompts, tiny_model, tiny_module
 
 from emo.errors import ModelError, UsageError
 from emo.model import edit, record
@@ -43,6 +43,19 @@ def test_recording_changes_no_bit(model, batch) -> None:
         site: (3, 9, model.width(site)) for site in sites
     }
     assert hooks_left(model) == 0
+
+
+def test_logits_are_those_of_the_model_that_nobody_touched(model, batch) -> None:
+    """The same bits as a model that was never wrapped: hooks on, hooks gone, after an edit."""
+    name = model.family.name
+    inputs = {"input_ids": batch.ids, "attention_mask": batch.mask.long(), "use_cache": False}
+    with torch.inference_mode():
+        untouched = tiny_module(name).eval()(**inputs).logits
+        with record(model, [Site(layer, part) for layer in range(3) for part in PARTS]):
+            assert torch.equal(model.module(**inputs).logits, untouched)
+        with edit(model, {Site(1, "resid_post"): lambda value, _: value + 1}):
+            assert not torch.equal(model.module(**inputs).logits, untouched)
+        assert torch.equal(model.module(**inputs).logits, untouched)
 
 
 def test_layers_follow_each_other(model, batch) -> None:

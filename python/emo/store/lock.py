@@ -30,11 +30,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        finally:
-            os.close(handle)
+        _release(handle, path)
 
 
 def _acquire(path: Path) -> int:
@@ -72,8 +68,21 @@ if sys.platform == "win32":
     def _lock(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
+    def _release(handle: int, path: Path) -> None:
+        # An open file cannot be removed here; whoever opened it meanwhile keeps it.
+        os.close(handle)
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            os.unlink(path)
+
 else:
     import fcntl
 
     def _lock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _release(handle: int, path: Path) -> None:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        finally:
+            os.close(handle)
