@@ -123,7 +123,7 @@ TOKENIZER = "model/tokenizer.json"
     ("vocabulary", 4, CAPTURE, "", "", change(CONFIG, "vocab_size", to=7)),
     ("dtype", 4, CAPTURE, "", "", change(CONFIG, "dtype", to="float99")),
     ("family", 4, CAPTURE, "", "", change(CONFIG, "model_type", to="gpt2")),
-    ("post-norm", 4, SCORE, "post_feedforward_layernorm", "", change(CONFIG, "model_type", to="gemma2")),
+    ("post-norm", 4, SCORE, "feedforward_layernorm", "", change(CONFIG, "model_type", to="gemma2")),
     ("no-tokenizer", 4, CAPTURE, "tokenizer", "",
      without(TOKENIZER, "model/tokenizer_config.json")),
     ("tokenizer-text", 4, CAPTURE, "tokenizer", "", write(TOKENIZER, "{")),
