@@ -65,7 +65,8 @@ def span(rows: Matrix, *, centred: bool = False) -> Span:
     gram = reflected @ reflected.T
     values = _eigenvalues(gram)
     if values[0] * _TWO_PASSES <= values[-1]:
-        return _by_svd(rows)
+        found = _by_eigenvectors(rows, rows @ rows.T if centred else gram)
+        return found or _by_svd(rows)
     basis, factor = _orthonormal(reflected, gram)
     if values[0] * _ONE_PASS < values[-1]:
         basis, second = _orthonormal(basis, basis @ basis.T)
@@ -92,6 +93,20 @@ def _reflect(rows: Matrix) -> Matrix:
     axis[0] += 1
     reflected: Matrix = rows - np.outer(axis, (axis @ rows) * (2 / (axis @ axis)))
     return reflected
+
+
+def _by_eigenvectors(rows: Matrix, gram: Matrix) -> Span | None:
+    """Leave out rows that depend on the others to rounding; None where others nearly do."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > values[-1] * len(values) * EPSILON
+    wide, least = vectors[:, kept], np.sqrt(values[-1]) * max(rows.shape) * EPSILON
+    lost = np.linalg.norm(vectors[:, ~kept].T @ rows, axis=1).max(initial=0.0)
+    if not kept.any() or values[kept][0] * _TWO_PASSES <= values[-1] or lost > least:
+        return None
+    singular = np.sqrt(values[kept])
+    basis = (wide.T @ rows) / singular[:, None]
+    basis, second = _orthonormal(basis, basis @ basis.T)
+    return Span((wide * singular) @ second, basis.T)
 
 
 def _by_svd(rows: Matrix) -> Span:
