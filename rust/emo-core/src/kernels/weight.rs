@@ -8,7 +8,6 @@
 
 use super::partial::check_cells;
 use super::project::{Dots, dots_of_rows};
-use super::simd::Tier;
 use super::simd::dots::{add_scaled_rows, widen};
 use crate::error::{Error, Result};
 use crate::scan::{Control, Rows, check_cancel, ordered};
@@ -58,11 +57,9 @@ fn columns(rows: &Rows, directions: &[f64], k: usize, control: &Control) -> Resu
         |(reader, wide), tile, part| {
             part.fill(0.0);
             rows.scan(tile, reader, STEP, |panel, block| {
-                check_cancel(control.cancel)?;
                 let columns = tile.rows.start + panel.start..tile.rows.start + panel.end;
                 let factors = |index: usize| &directions[index * d..][columns.clone()];
-                add_block(rows, &block[panel], factors, wide, part, control.tier);
-                Ok(())
+                add_block(rows, &block[panel], factors, wide, part, control)
             })?;
             if part.iter().all(|value| value.is_finite()) {
                 return Ok(());
@@ -82,10 +79,12 @@ fn add_block<'a>(
     factors: impl Fn(usize) -> &'a [f64],
     wide: &mut [f64],
     out: &mut [f64],
-    tier: Tier,
-) {
+    control: &Control,
+) -> Result<()> {
+    let tier = control.tier;
     let (m, size) = (rows.width(), rows.dtype().size());
     for begin in (0..m).step_by(STRIP) {
+        check_cancel(control.cancel)?;
         let strip = STRIP.min(m - begin);
         let wide = &mut wide[..block.len() * strip];
         for (row, wide) in block.iter().zip(wide.chunks_exact_mut(strip)) {
@@ -95,4 +94,5 @@ fn add_block<'a>(
             add_scaled_rows(tier, wide, factors(index), &mut out[begin..begin + strip]);
         }
     }
+    Ok(())
 }

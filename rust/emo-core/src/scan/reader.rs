@@ -172,25 +172,25 @@ impl Rows {
         }
     }
 
-    /// Give the mapped pages of `range` back.
+    /// Give the mapped pages of the rows a while before the end of `range` back.
     fn release(&self, range: &Range<usize>) {
         let size = self.row_bytes();
         for (index, local) in self.overlapping(range) {
             let part = &self.parts[index];
             if let Some(mapping) = part.shard.mapping() {
                 let begin = part.begin as usize;
-                mapping.release(begin + local.start * size, begin + local.end * size);
+                let last = local.end == part.rows.len();
+                mapping.release(begin + local.start * size, begin + local.end * size, last);
             }
         }
     }
 }
 
 impl Part {
-    /// These bytes of the tensor as mapped memory, made present.
+    /// These bytes of the tensor as mapped memory.
     pub(super) fn mapped(&self, bytes: &Range<usize>) -> Option<&[u8]> {
         let mapping = self.shard.mapping()?;
         let (begin, end) = (self.begin as usize + bytes.start, self.begin as usize + bytes.end);
-        mapping.populate(begin, end);
         Some(&mapping.bytes()[begin..end])
     }
 }

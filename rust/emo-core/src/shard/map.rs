@@ -81,38 +81,40 @@ impl Mapping {
         let _ = (begin, end);
     }
 
-    /// Ask the system to make these bytes present; a plain hint.
-    pub fn populate(&self, begin: usize, end: usize) {
-        #[cfg(target_os = "linux")]
-        {
-            let page = begin & !(PAGE - 1);
-            let bytes = end.saturating_sub(page);
-            // Older kernels do not know this advice; the pages then come in by faults.
-            let _ = self.map.advise_range(memmap2::Advice::PopulateRead, page, bytes);
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = (begin, end);
-    }
-
-    /// Give the pages that lie wholly in these bytes back to the page cache; a plain hint.
+    /// Give pages back to the page cache, so that few stay resident; a plain hint.
     ///
-    /// Done by each worker, this spreads the cost of unmapping and keeps the resident size small.
-    pub fn release(&self, begin: usize, end: usize) {
+    /// Those go that lie a while before `begin..end`: ranges that follow each other leave no gap. With
+    /// `last`, all up to `end` go. Only whole huge pages are given back, as half of one would cost the
+    /// rest, which others may be reading, its place too.
+    pub fn release(&self, begin: usize, end: usize, last: bool) {
         #[cfg(target_os = "linux")]
         {
-            let page = begin.next_multiple_of(PAGE);
-            let bytes = (end & !(PAGE - 1)).saturating_sub(page);
-            // SAFETY: the map is shared and read-only, so its pages are only dropped from our
-            // tables and come back from the file when they are touched again.
-            let _ = unsafe {
-                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, page, bytes)
+            let base = self.map.as_ptr() as usize;
+            let before = |offset: usize| {
+                let address = base + offset.saturating_sub(BEHIND);
+                (address & !(HUGE_PAGE - 1)).saturating_sub(base)
             };
+            let (begin, end) = (before(begin), if last { end & !(PAGE - 1) } else { before(end) });
+            if begin < end {
+                // SAFETY: the map is shared and read-only, so its pages are only dropped from our
+                // tables and come back from the file when they are touched again.
+                let _ = unsafe {
+                    let advice = memmap2::UncheckedAdvice::DontNeed;
+                    self.map.unchecked_advise_range(advice, begin, end - begin)
+                };
+            }
         }
         #[cfg(not(target_os = "linux"))]
-        let _ = (begin, end);
+        let _ = (begin, end, last);
     }
 }
 
+/// Bytes that stay mapped behind a scan: more than its workers are apart.
+#[cfg(target_os = "linux")]
+const BEHIND: usize = 32 << 20;
+/// Huge page of the usual systems; others make the hints less useful, not wrong.
+#[cfg(target_os = "linux")]
+const HUGE_PAGE: usize = 2 << 20;
 /// Smallest page of the supported systems; larger pages make the hints void, not wrong.
 #[cfg(target_os = "linux")]
 const PAGE: usize = 4096;
