@@ -272,6 +272,17 @@ def test_tables_say_what_chance_is(emo):
                                                     "resid_post")[1]  # fmt: skip
 
 
+def test_wide_grids_fit_the_terminal(emo, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = emo("overlap", "store", "--sites", "resid_pre,resid_mid,resid_post,attn_out,mlp_out",
+              "--centre")[1]  # fmt: skip
+    assert "one column in 4; all are in --json" in " ".join(out.split())
+    assert "…" not in out
+    assert "1.00" in out
+    assert "x.npz and y.npz" in emo("rsa", "x.npz", "y.npz")[1]
+    assert "one set only" in emo("rsa", "directions", "--sites", "L0.resid_post")[1]
+
+
 def test_unsound_designs_warn_on_stderr(emo):
     code, out, err = emo("align", "x.npz", "y.npz", "--permutations", "9", "--json", "--quiet")
     assert code == 0

@@ -17,7 +17,6 @@ from emo.artifacts import FORMAT_VERSION, package_version, write_json
 from emo.cli import options
 from emo.cli.geometry.choice import Place
 
-_MAX_COLUMNS = 12
 _MAX_WARNINGS = 6
 
 
@@ -112,19 +111,31 @@ def matrix_table(
     title: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[str]]
 ) -> Table:
     """Return a table of a matrix; where it is too wide, of some evenly spaced columns."""
-    every = max(math.ceil(len(columns) / _MAX_COLUMNS), 1)
-    note = f" (every {every}th column; all are in --json and -o)" if every > 1 else ""
+    short = _short(columns)
+    widest = max(map(len, (*short, *(cell for line in cells for cell in line))))
+    room = (Console().width - max(map(len, rows)) - 4) // (widest + 3)
+    every = max(math.ceil(len(columns) / max(room, 1)), 1)
+    note = f" (one column in {every}; all are in --json and -o)" if every > 1 else ""
     table = Table(title=title + note, title_justify="left")
-    for name in ("", *columns[::every]):
-        table.add_column(name, justify="right" if name else "left")
+    for name in ("", *short[::every]):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for name, line in zip(rows, cells, strict=True):
         table.add_row(name, *line[::every])
     return table
 
 
+def _short(names: Sequence[str]) -> list[str]:
+    """Leave the part out of the names of sites where it is the same everywhere."""
+    layers, parts = zip(*((n.partition(".")[0], n.partition(".")[2]) for n in names), strict=True)
+    return list(layers) if len(set(parts)) == 1 else list(names)
+
+
 def named(places: Sequence[Place]) -> list[str]:
-    """Names of sites, for tables; the file's name where there are none."""
-    return [place.site or place.source.path.name for place in places]
+    """Names of sites, for tables; with the input's name where sites do not tell them apart."""
+    names = [place.site or place.source.path.name for place in places]
+    if len(set(names)) == len(set(places)):
+        return names
+    return [f"{p.source.path.name} {p.site}" if p.site else p.source.path.name for p in places]
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -156,10 +156,12 @@ def _grid(
     pairs = np.ones(found.r.shape, bool)
     if left is right:
         pairs = np.triu(pairs, 1)
+    if not pairs.any():
+        return values, table, "There is one set only: name more sites with --sites."
     beyond = int((found.p_family[pairs] <= _LEVEL).sum())
     sentence = (
         f"{beyond:,} of {int(pairs.sum()):,} pairs are alike beyond chance, corrected for all "
-        f"pairs; relabeling reaches r = {number(float(found.null_max.max()))} at most "
+        f"pairs; relabeling reaches r = {number(float(found.null_max[pairs].max()))} at most "
         f"({found.permutations:,} relabelings of {found.n:,} conditions, the same for all pairs)."
     )
     return values, table, sentence
