@@ -2,9 +2,10 @@
 
 The rows have a power-law spectrum and a mean, as activations do. The error is the share of the
 best possible captured variance that is missed: 1 - tr(C S C^T) / sum of the 10 largest eigenvalues
-of the covariance S, for orthonormal components C. torch holds the rows as float32 in memory and
-takes the smallest `niter` whose error is not above ours; ours reads a store of the same rows
-(float32, and bfloat16 beside it) or the same array.
+of the covariance S, for orthonormal components C. torch holds the rows as float32 in memory; of
+its oversampling (`q`, of which the first 10 components count) and `niter` it takes the fastest
+pair whose error is at most 1e-3, or ours where that is larger. Ours reads the same array, or a
+store of the rows in two shards (float32, bfloat16).
 
     python benches/peers/pca.py [--rounds 5] [--rows 20000]
 """
@@ -27,6 +28,7 @@ from emo import _core
 from emo.geometry.pca import Pca, _components, _pilot, pca
 
 D, K = 3072, 10
+ALLOWED = 1e-3
 Array = NDArray[Any]
 
 
@@ -83,15 +85,20 @@ def main() -> None:
             "bfloat16 store": lambda: from_store(stores["BF16"], len(array), array[:32]),
         }
         ours = {name: error(task().components) for name, task in contenders.items()}
-        worst = max(ours.values())
+        allowed = max(*ours.values(), ALLOWED)
 
-        def by_torch(niter: int) -> Array:
+        def by_torch(q: int, niter: int) -> Array:
             torch.manual_seed(1)
-            return torch.pca_lowrank(rows, q=K, niter=niter)[2].T.numpy()
+            return torch.pca_lowrank(rows, q=q, niter=niter)[2].T[:K].numpy()
 
-        niter = 1
-        while (missed := error(by_torch(niter))) > worst and niter < 20:
-            niter += 1
+        fitting: list[tuple[float, int, int, float]] = []
+        for q in (K, K + 6, 2 * K + 4):
+            for niter in range(1, 9):
+                spent, components = timed(lambda q=q, niter=niter: by_torch(q, niter))
+                if (missed := error(components)) <= allowed:
+                    fitting.append((spent, q, niter, missed))
+                    break
+        _, q, niter, missed = min(fitting)
         best = dict.fromkeys([*contenders, "torch"], float("inf"))
         threads = sorted({1, torch.get_num_threads()})
         for _ in range(options.rounds):
@@ -99,15 +106,15 @@ def main() -> None:
                 best[name] = min(best[name], timed(task)[0])
             for count in threads:
                 torch.set_num_threads(count)
-                best["torch"] = min(best["torch"], timed(lambda: by_torch(niter))[0])
+                best["torch"] = min(best["torch"], timed(lambda: by_torch(q, niter))[0])
     for name in contenders:
         ratio = best["torch"] / best[name]
         row = {
             "name": f"pca-{name.replace(' ', '-')}",
             "ratio": ratio,
             "goal": 3.0,
-            "peer": f"torch.pca_lowrank, q={K}, niter={niter}, float32 array",
-            "reason": None if ratio >= 3 else "see detail: both are bound by passes over the rows",
+            "peer": f"torch.pca_lowrank, q={q}, niter={niter}, float32 array",
+            "reason": None if ratio >= 3 else "the errors and times of this run are in detail",
             "detail": {"seconds": best, "error": ours, "torch error": missed, "threads": threads},
         }
         print(json.dumps(row), flush=True)

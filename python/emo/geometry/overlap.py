@@ -264,7 +264,7 @@ def _warnings(
     for index, (vectors, rank) in enumerate(zip(sets, ranks, strict=True)):
         wanted = len(vectors) if k is None else k
         if rank < wanted:
-            repeated = len(vectors) - len(np.unique(vectors, axis=0))
+            repeated = len(vectors) - len({row.tobytes() for row in vectors})
             why = f", {repeated} of them repeated" if repeated else ""
             found.append(
                 f"set {index}: {len(vectors)} vectors{why} span {rank} dimensions, "
