@@ -210,7 +210,7 @@ fn after(mut at: *const f32, sum: __m256) -> *const f32 {
     unsafe {
         std::arch::asm!(
             "/* {0} {1} */", inout(reg) at, in(ymm_reg) sum,
-            options(pure, nomem, nostack, preserves_flags)
+            options(pure, readonly, nostack, preserves_flags)
         );
     }
     at
