@@ -128,7 +128,7 @@ def test_spans_hold_their_rows(centred: bool) -> None:
         rows = rng.normal(size=(7, 30))
         rows[-1] = rows[0] if repeat else rows[-1]
         rows -= rows.mean(0) if centred else 0
-        found = span(rows, centred=centred)
+        found = span(rows)
         assert found.basis is not None
         assert found.coordinates.shape == (7, 7 - centred - repeat)
         np.testing.assert_allclose(found.coordinates @ found.basis.T, rows, atol=1e-12)

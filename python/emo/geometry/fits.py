@@ -38,7 +38,7 @@ def fit_procrustes(pairs: Pairs, permutations: int, seed: int, scaled: bool) -> 
     """Rotate, with one common factor where `scaled`."""
     n, dx = pairs.x.shape
     rotations.check_widths(dx, pairs.y.shape[1])
-    x, y = span(pairs.x, centred=True), span(pairs.y, centred=True)
+    x, y = span(pairs.x), span(pairs.y)
     found = rotations.rotation(x, y)
     size = float(np.linalg.norm(pairs.x))
     factor = found.nuclear / size**2 if scaled else 1.0

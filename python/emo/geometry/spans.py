@@ -45,20 +45,20 @@ class Span:
         return float(np.sqrt(kept[-1] / kept[0]))
 
 
-def span(rows: Matrix, *, centred: bool = False) -> Span:
+def span(rows: Matrix) -> Span:
     """Orthonormal basis of the rows where they are fewer than the columns.
 
     Parameters
     ----------
     rows : (n, d) float64 array
-    centred : bool
-        Whether the columns have mean 0.
+        Centred or not.
 
     Returns
     -------
     Span
     """
     n, d = rows.shape
+    centred = _is_centred(rows)
     if n - centred >= d:
         return Span(rows, None)
     reflected = _reflect(rows)[1:] if centred else rows
@@ -74,6 +74,12 @@ def span(rows: Matrix, *, centred: bool = False) -> Span:
     if centred:
         factor = _reflect(np.concatenate([np.zeros((1, n - 1)), factor]))
     return Span(factor, basis.T)
+
+
+def _is_centred(rows: Matrix) -> bool:
+    """Whether the means are zero to rounding."""
+    along = np.linalg.norm(rows.sum(0)) / np.sqrt(len(rows))
+    return bool(along <= max(rows.shape) * EPSILON * np.linalg.norm(rows))
 
 
 def _eigenvalues(gram: Matrix) -> Matrix:
