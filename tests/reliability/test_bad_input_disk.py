@@ -252,6 +252,7 @@ def test_a_hub_that_is_away(world: Path, case: Case, monkeypatch: pytest.MonkeyP
 
 def test_an_installation_without_its_model(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emo.data.bundle._CHECKOUT", Path("elsewhere"))
+    monkeypatch.setattr("emo.data.bundle._PACKAGE", Path("elsewhere"))
     Case("demo", 8, "demo -o out", "is missing from this installation", "install").check()
 
 

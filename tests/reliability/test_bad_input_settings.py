@@ -46,7 +46,7 @@ def other_weights(dtype: type = np.float32) -> Callable[[], object]:
     ("score-dtype", 6, SCORE, "model holds other weights", "--model", other_weights(np.float16)),
     ("steer-weights", 6, STEER, "made for another model", "compute its directions",
      other_weights()),
-    ("run", 6, f"{RUN} -o run", "run was begun with other settings: data was", "-o"),
+    ("run", 6, f"{RUN} -o run", "run was begun with other settings: data.discovery.n was", "-o"),
 )  # fmt: skip
 def test_what_was_made_with_other_settings(world: Path, case: Case) -> None:
     case.check()
@@ -86,9 +86,9 @@ def test_a_run_begun_with_other_settings(world: Path) -> None:
     settings = json.loads(Path("begun/run.json").read_text())
     for option, says in (
         ("--seed 1", "seed was 0, now 1"),
-        ("--smoke", "options was"),
-        ("--limit 2", "options was"),
-        ("--judge judge", "options was"),
+        ("--smoke", "options.alphas was"),
+        ("--limit 2", "options.limit was"),
+        ("--judge judge", "options.judge was"),
     ):
         Case(option, 6, f"{RUN} {option} -o begun", says, "-o").check()
     assert json.loads(Path("begun/run.json").read_text()) == settings
