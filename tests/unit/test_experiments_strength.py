@@ -1,6 +1,7 @@
 """The choice of strength: the rule on made-up grids, the whole on a real tiny Llama."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,6 +149,21 @@ def test_the_whole_grid_is_tried_and_every_cell_can_be_had_again(model, directio
     assert len(row["grid"]) == 8
     again = choose(model, SAMPLES, directions, VowelJudge(), builder, emotions=EMOTIONS, plan=PLAN)
     assert again.to_json() == found.to_json()
+
+
+def test_nothing_stronger_than_what_broke_the_limit_is_tried(model, directions):
+    builder = PromptBuilder(model.tokenizer)
+    seen = []
+    found = choose(
+        model, SAMPLES, directions, VowelJudge(), builder,
+        emotions=EMOTIONS, plan=replace(PLAN, alphas=(8.0, 1.0), limit_ratio=0.01),
+        progress=lambda *done: seen.append(done),
+    )  # fmt: skip
+    assert [(c.position, c.layers, c.alpha) for c in found.cells] == [
+        (position, layers, 1.0) for position in ("last", "reply") for layers in ((0,), (1, 2))
+    ]
+    assert seen[-1] == (8, 8)
+    assert found.choice is None
 
 
 def test_test_data_is_refused(model, directions):

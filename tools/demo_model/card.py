@@ -20,7 +20,7 @@ from emo.data.texts import Text, read_texts
 from emo.experiments.fluency import quality
 from emo.model.load import load_model
 from emo.pipeline.run import run
-from emo.pipeline.settings import RunSettings
+from emo.pipeline.settings import DEMO
 
 _MODEL = bundled("demo-model")
 _NAMES = {
@@ -164,7 +164,7 @@ def main() -> None:
         bundled("sev.jsonl"),
         bundled("sev_test.jsonl"),
         folder,
-        RunSettings(steer_scenarios=40),
+        DEMO,
         TerminalTalk(quiet=False),
     )
     training = json.loads((_MODEL / "training.json").read_text(encoding="utf-8"))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from emo.cli import options
-
-STEER_SCENARIOS = 40
 
 
 @click.command()
@@ -30,7 +29,7 @@ def demo(seed: int, device: str, as_json: bool, quiet: bool, output: Path) -> No
     from emo.cli.outputs import check_folder
     from emo.cli.talk import TerminalTalk, print_summary
     from emo.data.bundle import bundled
-    from emo.pipeline.settings import RunSettings
+    from emo.pipeline.settings import DEMO
 
     check_folder(output)
     options.need_model()
@@ -42,7 +41,7 @@ def demo(seed: int, device: str, as_json: bool, quiet: bool, output: Path) -> No
         bundled("sev.jsonl"),
         bundled("sev_test.jsonl"),
         output,
-        RunSettings(seed=seed, steer_scenarios=STEER_SCENARIOS),
+        replace(DEMO, seed=seed),
         TerminalTalk(quiet=quiet),
     )
     if as_json:

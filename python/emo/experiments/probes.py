@@ -151,12 +151,14 @@ def probe(acts: NDArray[np.float32], chosen: ProbeRows, seed: int = 0) -> dict[s
         groups; `shuffled`, the control.
     """
     folds = _folds(chosen, seed)
-    given = _held_out(acts, chosen.labels, folds)
+    shuffled = np.random.default_rng(seed).permutation(chosen.labels)
+    # Threads that wait for each other cost ten times what these small fits take.
+    with import_extra("threadpoolctl", "geometry").threadpool_limits(1, user_api="blas"):
+        given = _held_out(acts, chosen.labels, folds)
+        control = _held_out(acts, shuffled, folds)
     n = len(chosen.classes)
     tables = _tables(chosen, given, n)
     low, high = bootstrap(tables, _macro_f1, seed=seed, n_resamples=_RESAMPLES)
-    shuffled = np.random.default_rng(seed).permutation(chosen.labels)
-    control = _held_out(acts, shuffled, folds)
     pairs = np.zeros((n, n))
     np.add.at(pairs, (shuffled, control), 1.0)
     f1 = _macro_f1(tables)

@@ -164,7 +164,8 @@ def choose(
     the earlier setting. The best of them are held, one after the other, against random vectors
     of the same norm, and the first counts under which these stay within `control_margin` of
     unsteered replies. When none of the best `tries` does, the one that gains most over its
-    control is taken.
+    control is taken. Where a strength breaks the limit, larger ones of the same layers, position
+    and scope are not tried: they are less fluent still, and their long replies cost the most.
 
     Parameters
     ----------
@@ -201,13 +202,16 @@ def choose(
     trial = _Trial(model, samples, judge, builder, emotions, plan)
     plain = trial.elicit("baseline")
     base = trial.perplexity(plain)
-    cells = []
+    cells: list[Cell] = []
+    broken: set[tuple[str, tuple[int, ...], Scope]] = set()
     for done, (position, layers, alpha, scope) in enumerate(settings, 1):
-        push = Push(directions[position], layers, alpha, plan.relative, scope)
-        texts = trial.elicit("steering", push)
-        cells.append(
-            Cell(layers, alpha, position, trial.rate(texts), trial.perplexity(texts), scope)
-        )
+        if (position, layers, scope) not in broken:
+            push = Push(directions[position], layers, alpha, plan.relative, scope)
+            texts = trial.elicit("steering", push)
+            cell = Cell(layers, alpha, position, trial.rate(texts), trial.perplexity(texts), scope)
+            cells.append(cell)
+            if (cell.ratio(base) or 0.0) > plan.limit_ratio:
+                broken.add((position, layers, scope))
         if progress is not None:
             progress(done, len(settings))
     usual, tried = trial.usual_share(plain), []
@@ -258,8 +262,8 @@ def _settings(
     if missing:
         raise UsageError(f"there are no directions at the position {missing[0]!r}")
     ranges = dict.fromkeys(parse_layers(depth, n_layers) for depth in plan.depths)
-    strengths: list[tuple[Scope, float]] = [(plan.scope, alpha) for alpha in plan.alphas]
-    strengths += [("prompt", alpha) for alpha in plan.prompt_alphas]
+    strengths: list[tuple[Scope, float]] = [(plan.scope, alpha) for alpha in sorted(plan.alphas)]
+    strengths += [("prompt", alpha) for alpha in sorted(plan.prompt_alphas)]
     settings = [
         (position, layers, alpha, scope)
         for position in positions

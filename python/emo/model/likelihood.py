@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from emo.errors import DataError, UsageError
-from emo.model.batch import check_lengths, pad_batch, plan_batches
+from emo.model.batch import Batch, check_lengths, pad_batch
+from emo.model.cache import RowCache
 from emo.model.language_model import LanguageModel
 from emo.model.memory import Progress, chunks, run_batches
 
@@ -59,35 +60,65 @@ def log_likelihood(
         raise DataError("a reply needs a prompt of at least one token before it")
     texts = [(*prompt, *reply) for prompt, reply in zip(prompt_ids, reply_ids, strict=True)]
     check_lengths(texts, model.context)
+    prompts = [tuple(prompt) for prompt in prompt_ids]
     sums = [0.0] * len(texts)
 
     def run(rows: list[int]) -> None:
-        starts = [len(prompt_ids[i]) for i in rows]
-        for i, value in zip(rows, _sums(model, [texts[i] for i in rows], starts), strict=True):
+        found = _sums(model, [prompts[i] for i in rows], [reply_ids[i] for i in rows])
+        for i, value in zip(rows, found, strict=True):
             sums[i] = value
 
-    asked = [i for i in range(len(texts)) if reply_ids[i]]
+    order = _together(prompts, reply_ids)
     if batch_size is None:
-        budget = _TOKENS.get(model.device.type, 4096)
-        planned = plan_batches([len(texts[i]) for i in asked], budget)
-        batches = [[asked[k] for k in batch] for batch in planned]
+        batches = _plan(order, prompts, reply_ids, _TOKENS.get(model.device.type, 4096))
     else:
-        batches = chunks(sorted(asked, key=lambda i: (-len(texts[i]), i)), batch_size)
+        batches = chunks(order, batch_size)
     with torch.inference_mode():
         run_batches(batches, run, device=model.device, progress=progress)
     return [(total, len(reply)) for total, reply in zip(sums, reply_ids, strict=True)]
 
 
+def _together(prompts: Sequence[tuple[int, ...]], replies: Sequence[Sequence[int]]) -> list[int]:
+    """Order the rows that have a reply: one prompt's side by side, the longest texts first."""
+    asked = [i for i in range(len(prompts)) if replies[i]]
+    longest: dict[tuple[int, ...], int] = {}
+    for i in asked:
+        longest[prompts[i]] = max(longest.get(prompts[i], 0), len(prompts[i]) + len(replies[i]))
+    return sorted(asked, key=lambda i: (-longest[prompts[i]], prompts[i], -len(replies[i]), i))
+
+
+def _plan(
+    order: Sequence[int],
+    prompts: Sequence[tuple[int, ...]],
+    replies: Sequence[Sequence[int]],
+    token_budget: int,
+) -> list[list[int]]:
+    """Cut the order into batches of at most so many tokens, padding included, or of one row."""
+    batches: list[list[int]] = []
+    different: set[tuple[int, ...]] = set()
+    prompt_width = reply_width = 0
+    for i in order:
+        different.add(prompts[i])
+        prompt_width = max(prompt_width, len(prompts[i]))
+        reply_width = max(reply_width, len(replies[i]))
+        n_rows = 1 + (len(batches[-1]) if batches else 0)
+        n_tokens = len(different) * prompt_width + n_rows * reply_width
+        if not batches or n_tokens > token_budget:
+            batches.append([])
+            different = {prompts[i]}
+            prompt_width, reply_width = len(prompts[i]), len(replies[i])
+        batches[-1].append(i)
+    return batches
+
+
 def _sums(
-    model: LanguageModel, texts: Sequence[tuple[int, ...]], starts: Sequence[int]
+    model: LanguageModel, prompts: Sequence[tuple[int, ...]], replies: Sequence[Sequence[int]]
 ) -> list[float]:
-    """Add up over each text's tokens from its start on."""
-    batch = pad_batch(texts, device=model.device)
-    first = torch.tensor(list(starts), device=model.device)[:, None]
-    predicts = batch.mask[:, 1:] & (batch.positions[:, 1:] >= first)
-    hidden = model.hidden(batch)[:, :-1][predicts]
-    targets = batch.ids[:, 1:][predicts]
-    rows = predicts.nonzero()[:, 0]
+    """Add up over each reply's tokens; each different prompt runs once."""
+    batch = pad_batch(replies, device=model.device)
+    hidden = _before_each(model, prompts, batch)[batch.mask]
+    targets = batch.ids[batch.mask]
+    rows = batch.mask.nonzero()[:, 0]
     values = torch.cat(
         [
             _log_probabilities(model, hidden[start : start + step], targets[start : start + step])
@@ -95,10 +126,36 @@ def _sums(
             for start in range(0, len(targets), step)
         ]
     )
-    totals = [0.0] * len(texts)
+    totals = [0.0] * len(replies)
     for row, value in zip(rows.tolist(), values.tolist(), strict=True):
         totals[row] += value
     return totals
+
+
+def _before_each(
+    model: LanguageModel, prompts: Sequence[tuple[int, ...]], replies: Batch
+) -> torch.Tensor:
+    """Hidden state that each reply token is predicted from, (n_rows, width, d_model)."""
+    different = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}
+    index = torch.tensor([different[prompt] for prompt in prompts], device=model.device)
+    prefix = pad_batch(list(different), side="left", device=model.device)
+    n_columns, n_more = prefix.ids.shape[1], replies.ids.shape[1] - 1
+    if n_more == 0:
+        return model.hidden(prefix)[:, -1:][index]
+    repeated = len(different) < len(prompts)
+    cache = RowCache(model.n_layers, n_columns + (0 if repeated else n_more))
+    first = model.hidden(prefix, cache)[:, -1:][index]
+    if repeated:
+        cache.select(index, drop=0, capacity=n_columns + n_more)
+    mask = replies.mask[:, :-1]
+    lengths = prefix.mask.sum(dim=1)[index, None]
+    following = Batch(
+        replies.ids[:, :-1],
+        torch.cat([prefix.mask[index], mask], dim=1),
+        torch.where(mask, replies.positions[:, :-1] + lengths, 0),
+        prefix.starts[index],
+    )
+    return torch.cat([first, model.hidden(following, cache)], dim=1)
 
 
 def _log_probabilities(

@@ -67,6 +67,9 @@ SMOKE = RunSettings(
     depths=("0.0-0.16", "0.3-0.6"),
 )
 
+# Of ``emo demo``: steering on a part of the test scenarios, and fewer settings to choose from.
+DEMO = RunSettings(steer_scenarios=40, alphas=(0.3, 0.6), depths=RunSettings.depths[:-1])
+
 
 def scenario_of(sample: Sample) -> str:
     """Key of the scenario that a sample tells an outcome of.

@@ -41,7 +41,10 @@ def strength_section(run: Run) -> Markup:
 
 def _explanation(strength: Strength) -> Markup:
     limit, base = strength.limit_ratio, strength.baseline_perplexity
-    rule = "Settings were compared on the discovery data only; the test data played no part. "
+    rule = (
+        "Settings were compared on the discovery data only; the test data played no part. Where a "
+        "strength broke the perplexity limit, larger ones were not tried. "
+    )
     if strength.relative in _UNITS:
         rule += f"The strength α counts in multiples of {_UNITS[strength.relative]}. "
     if limit is not None and base is not None:
