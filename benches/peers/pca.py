@@ -4,8 +4,8 @@ The rows have a power-law spectrum and a mean, as activations do. The error is t
 best possible captured variance that is missed: 1 - tr(C S C^T) / sum of the 10 largest eigenvalues
 of the covariance S, for orthonormal components C. torch holds the rows as float32 in memory; of
 its oversampling (`q`, of which the first 10 components count) and `niter` it takes the fastest
-pair whose error is at most 1e-3, or ours where that is larger. Ours reads the same array, or a
-store of the rows in two shards (float32, bfloat16).
+pair whose error is not above the largest of ours. Ours reads the same array, or a store of the
+rows in two shards (float32, bfloat16).
 
     python benches/peers/pca.py [--rounds 5] [--rows 20000]
 """
@@ -28,7 +28,6 @@ from emo import _core
 from emo.geometry.pca import Pca, _components, _pilot, pca
 
 D, K = 3072, 10
-ALLOWED = 1e-3
 Array = NDArray[Any]
 
 
@@ -85,15 +84,15 @@ def main() -> None:
             "bfloat16 store": lambda: from_store(stores["BF16"], len(array), array[:32]),
         }
         ours = {name: error(task().components) for name, task in contenders.items()}
-        allowed = max(*ours.values(), ALLOWED)
+        allowed = max(ours.values())
 
         def by_torch(q: int, niter: int) -> Array:
             torch.manual_seed(1)
             return torch.pca_lowrank(rows, q=q, niter=niter)[2].T[:K].numpy()
 
         fitting: list[tuple[float, int, int, float]] = []
-        for q in (K, K + 6, 2 * K + 4):
-            for niter in range(1, 9):
+        for q in (K + 6, K + 14):
+            for niter in range(2, 9):
                 spent, components = timed(lambda q=q, niter=niter: by_torch(q, niter))
                 if (missed := error(components)) <= allowed:
                     fitting.append((spent, q, niter, missed))

@@ -2,8 +2,9 @@
 
 A seeded random block is multiplied by the rows' covariance, one pass over the rows for each
 product, and the components are those of the covariance within the span of all blocks so far
-(randomised block Krylov iteration; Musco and Musco, 2015). Passes end when the variance that the
-components hold grows by less than 1e-4 of it, or when the blocks span everything.
+(randomised block Krylov iteration; Musco and Musco, 2015). Each pass shrinks what the components
+miss by about the same factor; passes end when the next would add less than 1e-4 of their variance,
+or when the blocks span everything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from emo.geometry.subspace import as_vectors, check_dimensions
 from emo.sites import Site, tensor_name
 from emo.store import Store
 
-OVERSAMPLING = 6
+OVERSAMPLING = 14
 MAX_PASSES = 12
 _GROWTH = 1e-4
 _PILOT_ROWS = 32
@@ -239,22 +240,28 @@ def _components(multiply: Multiply, pilot: NDArray[np.float64], k: int, seed: in
     mean = pilot + shift
     columns = np.maximum(first["square"] / n - shift**2, 0) * (n / (n - 1))
     product = first["product"] - np.outer(n * (block @ shift), shift)
-    basis, image = block, product / (n - 1)
-    found = _within(basis, image, k)
-    for _ in range(1, MAX_PASSES):
-        block = _new_directions(basis, image[-len(block) :], float(found[0].max(initial=0.0)))
+    basis, small = block, np.empty((0, 0))
+    held: list[float] = []
+    while True:
+        image = product / (n - 1)
+        across = basis @ image.T
+        small = _bordered(small, across)
+        values = np.maximum(np.linalg.eigvalsh(small)[::-1][:k], 0)
+        held.append(float(values.sum()))
+        if len(held) == MAX_PASSES or _next_growth(held) < _GROWTH * held[-1]:
+            break
+        block = _new_directions(basis, image - across.T @ basis, float(values[0]))
         if len(block) == 0:
             break
         product = multiply(mean, block)["product"]
-        basis, image = np.vstack([basis, block]), np.vstack([image, product / (n - 1)])
-        before, found = found, _within(basis, image, k)
-        if found[0].sum() <= before[0].sum() * (1 + _GROWTH):
-            break
-    kept = found[0] > _FLOOR * found[0].max(initial=0.0)
+        basis = np.vstack([basis, block])
+    values, vectors = np.linalg.eigh(small)
+    found = values[::-1][:k]
+    kept = found > _FLOOR * found.max(initial=0.0)
     return _finish(
         mean=mean,
-        components=found[1][kept],
-        variances=found[0][kept],
+        components=(vectors[:, ::-1][:, :k].T @ basis)[kept],
+        variances=found[kept],
         columns=columns,
         n=n,
         k=k,
@@ -263,24 +270,32 @@ def _components(multiply: Multiply, pilot: NDArray[np.float64], k: int, seed: in
     )
 
 
-def _within(
-    basis: NDArray[np.float64], image: NDArray[np.float64], k: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Largest variances within the span of a basis, whose image is its product, and directions."""
-    small = basis @ image.T
-    values, vectors = np.linalg.eigh((small + small.T) / 2)
-    return np.maximum(values[::-1][:k], 0), vectors[:, ::-1][:, :k].T @ basis
+def _bordered(small: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance within the span of the old blocks, and with a new one in the last columns."""
+    old = len(small)
+    corner = (across[old:] + across[old:].T) / 2
+    return np.block([[small, across[:old]], [across[:old].T, corner]])
+
+
+def _next_growth(held: list[float]) -> float:
+    """Variance that the next pass will add, if it shrinks as it did in the last ones."""
+    if len(held) < 3:
+        return np.inf
+    before, last = held[-2] - held[-3], held[-1] - held[-2]
+    return last * min(last / before, 1.0) if before > 0 else 0.0
 
 
 def _new_directions(
-    basis: NDArray[np.float64], image: NDArray[np.float64], largest: float
+    basis: NDArray[np.float64], rest: NDArray[np.float64], largest: float
 ) -> NDArray[np.float64]:
     """Orthonormal rows for what the basis leaves of an image, above the rounding of its sums."""
-    rest = image - (image @ basis.T) @ basis
-    _, sizes, right = np.linalg.svd(rest, full_matrices=False)
-    fresh = right[sizes > _FLOOR * largest][: basis.shape[1] - len(basis)]
+    squares, turns = np.linalg.eigh(rest @ rest.T)
+    sizes = np.sqrt(np.maximum(squares[::-1], 0))
+    kept = int((sizes > _FLOOR * largest).sum())
+    kept = min(kept, basis.shape[1] - len(basis))
+    fresh = (turns[:, ::-1][:, :kept] / sizes[:kept]).T @ rest
     # Once more, since what is left of a nearly invariant block is mostly rounding.
-    fresh = fresh - (fresh @ basis.T) @ basis
+    fresh -= (fresh @ basis.T) @ basis
     return np.ascontiguousarray(np.linalg.qr(fresh.T)[0].T)
 
 

@@ -70,10 +70,12 @@ pub fn gram_product(
         Source::Stored(_, labels) => Some(Labels::new(labels, 1, n)?),
         Source::Array(..) => None,
     };
+    let single: Vec<f32> = pilot.iter().map(|value| *value as f32).collect();
     let product = Product {
         source,
         labels,
         pilot,
+        single: &single,
         panels: panels(vectors, k, width),
         n_panels: k.div_ceil(LANES),
         width,
@@ -158,6 +160,8 @@ struct Product<'a> {
     source: Source<'a>,
     labels: Option<Labels<'a>>,
     pilot: &'a [f64],
+    /// The pilot rounded, for rows in single precision.
+    single: &'a [f32],
     panels: Vec<[f32; LANES]>,
     n_panels: usize,
     width: usize,
@@ -218,9 +222,7 @@ impl Product<'_> {
                 rows.scan(tile, &mut reader, BLOCK, |panel, all| {
                     for (index, row) in all[panel.clone()].iter().enumerate() {
                         self.push(tile.rows.start + panel.start + index, worker, part, |x| {
-                            let (tier, dtype, pilot) =
-                                (self.control.tier, rows.dtype(), self.pilot);
-                            less_stored(tier, dtype, row, pilot, x);
+                            less_stored(self.control.tier, rows.dtype(), row, self.single, x);
                         })?;
                     }
                     Ok(())
@@ -230,10 +232,10 @@ impl Product<'_> {
             Source::Array(values, width) => {
                 for row in tile.rows.clone() {
                     let range = row * width..(row + 1) * width;
-                    let (tier, pilot) = (self.control.tier, self.pilot);
+                    let tier = self.control.tier;
                     self.push(row, worker, part, |x| match values.slice(range) {
-                        Vectors::Single(row) => less_single(tier, row, pilot, x),
-                        Vectors::Double(row) => less_double(tier, row, pilot, x),
+                        Vectors::Single(row) => less_single(tier, row, self.single, x),
+                        Vectors::Double(row) => less_double(tier, row, self.pilot, x),
                     })?;
                 }
             }

@@ -10,29 +10,29 @@ use crate::dtype::Float;
 const STRIP: usize = 64;
 
 /// A stored row less the pilot.
-pub fn less_stored(tier: Tier, dtype: Float, bytes: &[u8], pilot: &[f64], out: &mut [f32]) {
+pub fn less_stored(tier: Tier, dtype: Float, bytes: &[u8], pilot: &[f32], out: &mut [f32]) {
     dispatch!(tier, stored(
-        dtype: Float = dtype, bytes: &[u8] = bytes, pilot: &[f64] = pilot, out: &mut [f32] = out
+        dtype: Float = dtype, bytes: &[u8] = bytes, pilot: &[f32] = pilot, out: &mut [f32] = out
     ));
 }
 
 #[inline(always)]
-fn stored(dtype: Float, bytes: &[u8], pilot: &[f64], out: &mut [f32]) {
+fn stored(dtype: Float, bytes: &[u8], pilot: &[f32], out: &mut [f32]) {
     dtype.decode(bytes, out);
     for (value, pilot) in out.iter_mut().zip(pilot) {
-        *value -= *pilot as f32;
+        *value -= pilot;
     }
 }
 
 /// A row of singles less the pilot.
-pub fn less_single(tier: Tier, row: &[f32], pilot: &[f64], out: &mut [f32]) {
-    dispatch!(tier, single(row: &[f32] = row, pilot: &[f64] = pilot, out: &mut [f32] = out));
+pub fn less_single(tier: Tier, row: &[f32], pilot: &[f32], out: &mut [f32]) {
+    dispatch!(tier, single(row: &[f32] = row, pilot: &[f32] = pilot, out: &mut [f32] = out));
 }
 
 #[inline(always)]
-fn single(row: &[f32], pilot: &[f64], out: &mut [f32]) {
+fn single(row: &[f32], pilot: &[f32], out: &mut [f32]) {
     for ((out, value), pilot) in out.iter_mut().zip(row).zip(pilot) {
-        *out = value - *pilot as f32;
+        *out = value - pilot;
     }
 }
 
