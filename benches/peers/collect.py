@@ -192,6 +192,16 @@ def summary(rows: list[Row]) -> dict[str, Row]:
     return {row["name"]: {key: row.get(key) for key in keys} for row in rows}
 
 
+def write(rows: list[Row], facts: list[str]) -> None:
+    """Write both files; done after each script, so that an interrupted run keeps what it has."""
+    rows.sort(key=lambda row: (row["script"], row["name"]))
+    for row in rows:
+        if row["ratio"] >= row["goal"]:
+            row["reason"] = None
+    TABLE.write_text(table(rows, facts), encoding="utf-8")
+    ROWS.write_text(json.dumps(summary(rows), indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[], metavar="SCRIPT", help="without .py")
@@ -204,12 +214,7 @@ def main() -> None:
             rows += measure(script, quick=options.quick)
         except (RuntimeError, json.JSONDecodeError, subprocess.TimeoutExpired) as error:
             failed.append(str(error))
-    rows.sort(key=lambda row: (row["script"], row["name"]))
-    for row in rows:
-        if row["ratio"] >= row["goal"]:
-            row["reason"] = None
-    TABLE.write_text(table(rows, facts), encoding="utf-8")
-    ROWS.write_text(json.dumps(summary(rows), indent=1) + "\n", encoding="utf-8")
+        write(rows, facts)
     missed = [row["name"] for row in rows if row["ratio"] < row["goal"]]
     print(f"{len(rows)} rows, {len(rows) - len(missed)} at their goal; missed: {missed or 'none'}")
     if failed:

@@ -56,18 +56,24 @@ def geometry(path: Path, labels: Any) -> dict[str, Callable[[], object]]:
     matrix = rng.random((171, 171))
     matrix += matrix.T
     np.fill_diagonal(matrix, 0)
+    pairs = np.stack([matrix[:30, i : i + 30] + matrix[:30, i : i + 30].T for i in range(0, 60)])
+    pairs[:, range(30), range(30)] = 0
+    flat = pairs.reshape(len(pairs), -1)
     bases = list(rng.standard_normal((400, 40, WIDTH)).astype(np.float32))
-    many = rng.standard_normal((20, WIDTH))
+    rows = rng.standard_normal((20_000, WIDTH)).astype(np.float32)
+    many, pilot = rng.standard_normal((600, WIDTH)), np.zeros((1, WIDTH))
     test = {"permutations": 10**8, "exact": False, "two_sided": False, "seed": 0}
     return {
         "rsa": lambda: _core.rsa(matrix, matrix, correlation="spearman", **test),
+        "rsa_grid": lambda: _core.rsa_grid(flat, flat, 30, correlation="pearson", **test),
+        "dissimilarity": lambda: _core.dissimilarity(rows[:8000].astype(np.float64), "cosine"),
         "subspace_overlaps": lambda: [
             _core.subspace_overlaps(bases, [1e-6] * len(bases), double=True, bases=False)
             for _ in range(20)
         ],
-        "gram_product": lambda: [
-            _core.gram_product([path], "x", labels, np.zeros((1, WIDTH)), many) for _ in range(100)
-        ],
+        "cross_moments": lambda: _core.cross_moments([path], "x", [path], "x", labels, 1),
+        "gram_product": lambda: _core.gram_product([path], "x", labels, pilot, many),
+        "gram_product_array": lambda: _core.gram_product_array(rows, pilot, many),
     }
 
 
@@ -96,6 +102,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    # A shell ignores the signal for what it runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     worst: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, call in kernels(Path(folder)).items():
