@@ -107,7 +107,10 @@ REASONS = {
         "little else. numpy's product runs near the peak of its precision, so single-precision "
         "sums gain a factor of two over double input, and nothing over single input."
     ),
-    "scipy": "Bound by the product of all bases, at 70 % of the peak of single precision.",
+    "scipy": (
+        "Bound by the product of all bases: by perf it takes three quarters of the workers' time. "
+        "It multiplies about as fast as numpy's product of single precision does in the same run."
+    ),
 }
 
 if __name__ == "__main__":

@@ -69,8 +69,8 @@ quiet = click.option("--quiet", is_flag=True, help="No progress and no talk.")
 def parse_emotions(names: str) -> tuple[str, ...]:
     """Read target emotions: ``all`` for the default six, or names with commas between.
 
-    Any name will do, for emotions come from the data; but one that is nearly one of the six is
-    taken for a slip.
+    Any name will do, for emotions come from the data; but one that is nearly one of the six, and
+    is no emotion word of its own as "angry" is, is taken for a slip.
 
     Raises
     ------
@@ -98,11 +98,17 @@ def _refuse_slip(name: str, known: tuple[str, ...]) -> None:
     for emotion in (*known, "all"):
         close = emotion != "all" and emotion[0] == plain[0]
         likeness = SequenceMatcher(None, plain, emotion).ratio() if close else 0
-        if name != emotion and (plain == emotion or likeness >= _SLIP):
+        if name != emotion and (plain == emotion or likeness >= _SLIP) and not _is_word(name):
             raise UsageError(
                 f"--emotions names {name!r}, which is nearly one of the usual emotions",
                 hint=f"did you mean {emotion!r}?",
             )
+
+
+def _is_word(name: str) -> bool:
+    from emo.data.words import bundled_lexicon
+
+    return name in bundled_lexicon()
 
 
 def need_model() -> None:
