@@ -61,12 +61,13 @@ def geometry(path: Path, labels: Any) -> dict[str, Callable[[], object]]:
     flat = pairs.reshape(len(pairs), -1)
     bases = list(rng.standard_normal((400, 40, WIDTH)).astype(np.float32))
     rows = rng.standard_normal((20_000, WIDTH)).astype(np.float32)
+    doubles = rows[:8000].astype(np.float64)
     many, pilot = rng.standard_normal((600, WIDTH)), np.zeros((1, WIDTH))
     test = {"permutations": 10**8, "exact": False, "two_sided": False, "seed": 0}
     return {
         "rsa": lambda: _core.rsa(matrix, matrix, correlation="spearman", **test),
         "rsa_grid": lambda: _core.rsa_grid(flat, flat, 30, correlation="pearson", **test),
-        "dissimilarity": lambda: _core.dissimilarity(rows[:8000].astype(np.float64), "cosine"),
+        "dissimilarity": lambda: _core.dissimilarity(doubles, "cosine"),
         "subspace_overlaps": lambda: [
             _core.subspace_overlaps(bases, [1e-6] * len(bases), double=True, bases=False)
             for _ in range(20)

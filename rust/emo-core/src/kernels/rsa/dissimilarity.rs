@@ -45,13 +45,16 @@ pub fn dissimilarity(
     if width == 0 {
         return Err(Error::usage("the vectors have no columns"));
     }
-    if let Some(at) = vectors.iter().position(|value| !value.is_finite()) {
-        let (value, row, column) = (vectors[at], at / width, at % width);
-        return Err(Error::numerical(format!("row {row} holds {value} in column {column}"))
-            .hint("leave the row out, or capture it again in float32"));
+    for (row, values) in vectors.chunks_exact(width).enumerate() {
+        check_cancel(control.cancel)?;
+        if let Some(column) = values.iter().position(|value| !value.is_finite()) {
+            let value = values[column];
+            return Err(Error::numerical(format!("row {row} holds {value} in column {column}"))
+                .hint("leave the row out, or capture it again in float32"));
+        }
     }
     let n = vectors.len() / width;
-    let (rows, unscale) = prepare(vectors, width, metric)?;
+    let (rows, unscale) = prepare(vectors, width, metric, control)?;
     let row = |at: usize| &rows[at * width..][..width];
     let mut out = vec![0.0; n * n];
     out.par_chunks_mut(n.max(1)).enumerate().try_for_each(|(first, cells)| {
@@ -66,29 +69,40 @@ pub fn dissimilarity(
         Ok(())
     })?;
     for first in 0..n {
-        for second in 0..first {
-            out[first * n + second] = out[second * n + first];
+        check_cancel(control.cancel)?;
+        for second in first + 1..n {
+            let value = out[first * n + second];
+            if !value.is_finite() {
+                return Err(Error::numerical(format!(
+                    "rows {first} and {second} are further apart than a number can tell"
+                ))
+                .hint("divide the vectors by their largest value"));
+            }
+            out[second * n + first] = value;
         }
-    }
-    if let Some(at) = out.iter().position(|value| !value.is_finite()) {
-        let (first, second) = (at / n, at % n);
-        return Err(Error::numerical(format!(
-            "rows {first} and {second} are further apart than a number can tell"
-        ))
-        .hint("divide the vectors by their largest value"));
     }
     Ok(out)
 }
 
 /// Rows to compare, and the factor that undoes their common scale.
-fn prepare(vectors: &[f64], width: usize, metric: Metric) -> Result<(Vec<f64>, f64)> {
-    let mut rows = vectors.to_vec();
+fn prepare(
+    vectors: &[f64],
+    width: usize,
+    metric: Metric,
+    control: &Control,
+) -> Result<(Vec<f64>, f64)> {
+    let mut rows = Vec::with_capacity(vectors.len());
+    for row in vectors.chunks_exact(width) {
+        check_cancel(control.cancel)?;
+        rows.extend_from_slice(row);
+    }
     if metric == Metric::Euclidean {
         let factor = power_of_two(&rows);
         change(&mut rows, |value| value * factor);
         return Ok((rows, factor.recip()));
     }
     for (at, row) in rows.chunks_exact_mut(width).enumerate() {
+        check_cancel(control.cancel)?;
         let factor = power_of_two(row);
         change(row, |value| value * factor);
         let largest = row.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
