@@ -163,6 +163,7 @@ def table(rows: list[Row], facts: list[str]) -> str:
         "",
         "Made by `make peers`. A ratio is the peer's time over ours, alternating in one process,",
         "best of several, or a limit over our time; larger is better. A goal is a floor.",
+        "Scripts may have run again alone (`--only`); the machine is as the last run found it.",
         "",
         *(f"- {fact}" for fact in facts),
         "",

@@ -164,6 +164,9 @@ def test_nothing_stronger_than_what_broke_the_limit_is_tried(model, directions):
     ]
     assert seen[-1] == (8, 8)
     assert found.choice is None
+    plan = replace(PLAN, alphas=(8.0,), prompt_alphas=(1.0,), scope="prompt", limit_ratio=0.01)
+    found = choose(model, SAMPLES, directions, VowelJudge(), builder, emotions=EMOTIONS, plan=plan)
+    assert {c.alpha for c in found.cells} == {1.0}
 
 
 def test_test_data_is_refused(model, directions):

@@ -262,8 +262,9 @@ def _settings(
     if missing:
         raise UsageError(f"there are no directions at the position {missing[0]!r}")
     ranges = dict.fromkeys(parse_layers(depth, n_layers) for depth in plan.depths)
-    strengths: list[tuple[Scope, float]] = [(plan.scope, alpha) for alpha in sorted(plan.alphas)]
-    strengths += [("prompt", alpha) for alpha in sorted(plan.prompt_alphas)]
+    strengths: list[tuple[Scope, float]] = [(plan.scope, alpha) for alpha in plan.alphas]
+    strengths += [("prompt", alpha) for alpha in plan.prompt_alphas]
+    strengths.sort(key=lambda strength: (strength[0] == "prompt", strength[1]))
     settings = [
         (position, layers, alpha, scope)
         for position in positions
