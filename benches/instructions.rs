@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use emo_benches::noise;
 use emo_core::dtype::Float;
+use emo_core::kernels::rsa::permutations::Shuffler;
 use emo_core::kernels::simd::Tier;
 use emo_core::kernels::simd::columns::{BLOCK, ROWS, Sums};
 use emo_core::kernels::simd::dots::{Packed, widen};
+use emo_core::kernels::simd::permuted::{Places, Rows, Strips, permuted_product};
 
 const WIDTH: usize = 3072;
 
@@ -26,6 +28,8 @@ const CASES: &[Case] = &[
     ("moments-f32-avx2", 298_000, |tier, rounds| columns(tier, Float::F32, rounds)),
     ("moments-bf16-scalar", 5_560_000, |tier, rounds| columns(tier, Float::Bf16, rounds)),
     ("dots-avx2", 1_230_000, dots),
+    ("permutations-n30-avx2", 214_000, |tier, rounds| permutations(tier, 30, rounds)),
+    ("permutations-n171-avx2", 2_730_000, |tier, rounds| permutations(tier, 171, rounds)),
 ];
 
 /// Sums of a block of 64 rows; gives the time of the fastest round.
@@ -52,6 +56,21 @@ fn dots(tier: Tier, rounds: usize) -> Duration {
     best(rounds, || {
         widen(tier, Float::Bf16, black_box(&data), &mut wide);
         packed.dots(tier, &wide, &mut out);
+    })
+}
+
+/// A hundred random permutations of n conditions, drawn and multiplied.
+fn permutations(tier: Tier, n: usize, rounds: usize) -> Duration {
+    let cell = |row: usize, column: usize| ((row * column * 31) % 201) as i16 - 100;
+    let (a, b) = (Strips::new(n, cell), Rows::new(n, cell));
+    let (mut shuffler, mut places) = (Shuffler::new(n, 0, 0), Places::new(n));
+    let mut order = vec![0; n];
+    best(rounds, || {
+        for index in 0..100 {
+            shuffler.write(index, &mut order);
+            places.set(&order);
+            black_box(permuted_product(tier, black_box(&a), &b, &places));
+        }
     })
 }
 

@@ -4,16 +4,14 @@
 //! bound = n, n - 1, ... 2 the places bound - 1 and `other` are exchanged, `other` uniform below
 //! bound. The bounds are cut, in order, into the longest groups whose product P is at most 2^40; one
 //! word w serves a group. For each of its bounds, other = w * bound >> 64, and w becomes w * bound
-//! mod 2^64. When what is left of w at the end of a group is below 2^64 mod P, the group is drawn
-//! again from the next word, so that no value is favoured. (N. Brackett-Rozinsky and D. Lemire, Batched
-//! ranged random integer generation, 2024.)
+//! mod 2^64. What is left of w at the end of a group is w * P mod 2^64; a word that leaves less than
+//! 2^64 mod P is passed over, so that no value is favoured. (N. Brackett-Rozinsky and D. Lemire,
+//! Batched ranged random integer generation, 2024.)
 
 use super::philox::{Block, blocks};
 
 /// Largest product of the bounds that share a word.
 const LARGEST: u64 = 1 << 40;
-/// Most bounds of a group: 14! is below 2^40, 15! is above.
-const MOST_BOUNDS: usize = 14;
 /// Blocks that are made together: the first ones of neighbours, the later ones of a permutation.
 const TOGETHER: usize = 4;
 
@@ -87,6 +85,8 @@ struct Group {
     most: u32,
     least: u32,
     product: u64,
+    /// 2^64 mod `product`: words that leave less are passed over.
+    too_little: u64,
 }
 
 /// Makes the random permutations of one stream.
@@ -112,8 +112,16 @@ impl Shuffler {
                     group.least = bound;
                     group.product *= u64::from(bound);
                 }
-                _ => groups.push(Group { most: bound, least: bound, product: u64::from(bound) }),
+                _ => groups.push(Group {
+                    most: bound,
+                    least: bound,
+                    product: u64::from(bound),
+                    too_little: 0,
+                }),
             }
+        }
+        for group in &mut groups {
+            group.too_little = group.product.wrapping_neg() % group.product;
         }
         let identity = (0..n as u16).collect();
         let (ahead, ahead_from) = ([[0; 4]; TOGETHER], u64::MAX);
@@ -125,22 +133,15 @@ impl Shuffler {
     pub fn write(&mut self, index: u64, order: &mut [u16]) {
         order.copy_from_slice(&self.identity);
         let mut words = self.words(index);
-        for Group { most, least, product } in &self.groups {
-            let mut others = [0; MOST_BOUNDS];
-            let bounds = (*least..=*most).rev();
-            loop {
-                let mut word = words.next();
-                for (other, bound) in others.iter_mut().zip(bounds.clone()) {
-                    let wide = u128::from(word) * u128::from(bound);
-                    (*other, word) = ((wide >> 64) as usize, wide as u64);
-                }
-                // 2^64 mod P is below P, so the division is rarely needed.
-                if word >= *product || word >= product.wrapping_neg() % product {
-                    break;
-                }
+        for group in &self.groups {
+            let mut word = words.next();
+            while word.wrapping_mul(group.product) < group.too_little {
+                word = words.next();
             }
-            for (other, bound) in others.iter().zip(bounds) {
-                order.swap(bound as usize - 1, *other);
+            for bound in (group.least..=group.most).rev() {
+                let wide = u128::from(word) * u128::from(bound);
+                order.swap(bound as usize - 1, (wide >> 64) as usize);
+                word = wide as u64;
             }
         }
     }

@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use super::permutations::Source;
 use super::screen::{Rounded, Screen, longest_row};
-use super::statistic::{Cell, Pair, Prepared};
+use super::statistic::{Cell, Pair};
 use super::{Outcome, Tally};
 use crate::error::Result;
-use crate::kernels::simd::permuted::{Places, Small, permuted_product};
+use crate::kernels::simd::permuted::{Places, Rows, Strips, permuted_product};
 use crate::scan::{Control, check_cancel};
 
 /// Length of the longest row of integers: with the rounding its square stays below 2^30.
@@ -24,7 +24,7 @@ pub(super) fn sample<C: Cell>(
     control: &Control,
 ) -> Result<Outcome> {
     let n = pair.a.n();
-    let ([rounded_a, rounded_b], [a, b]) = integers(pair);
+    let ([rounded_a, rounded_b], a, b) = integers(pair);
     let screen = Screen::new(pair, &rounded_a, &rounded_b, 2.0);
     let count = source.count(n);
     let run = |begin: u64, end: u64| {
@@ -53,24 +53,23 @@ pub(super) fn pieces(count: u64, most: usize) -> Vec<(u64, u64)> {
     (0..pieces).map(|piece| (at(piece), at(piece + 1))).collect()
 }
 
-fn integers<C: Cell>(pair: &Pair<C>) -> ([Rounded; 2], [Small; 2]) {
-    let round = |matrix: &Prepared<C>| {
-        let n = matrix.n();
+fn integers<C: Cell>(pair: &Pair<C>) -> ([Rounded; 2], Strips, Rows) {
+    let n = pair.a.n();
+    let rounded = [pair.a, pair.b].map(|matrix| {
         let cells = (0..n).flat_map(|at| matrix.row(at).iter().copied());
-        let rounded = Rounded::new(cells, longest_row(matrix), LONGEST);
-        let small = Small::new(n, |row, column| rounded.round(matrix.row(row)[column]));
-        (rounded, small)
-    };
-    let ((rounded_a, a), (rounded_b, b)) = (round(pair.a), round(pair.b));
-    ([rounded_a, rounded_b], [a, b])
+        Rounded::new(cells, longest_row(matrix), LONGEST)
+    });
+    let a = Strips::new(n, |row, column| rounded[0].round(pair.a.row(row)[column]));
+    let b = Rows::new(n, |row, column| rounded[1].round(pair.b.row(row)[column]));
+    (rounded, a, b)
 }
 
 struct Work<'a, C> {
     pair: &'a Pair<'a, C>,
     screen: Screen,
     source: Source,
-    a: &'a Small,
-    b: &'a Small,
+    a: &'a Strips,
+    b: &'a Rows,
     control: &'a Control<'a>,
     sum: i128,
 }

@@ -15,18 +15,25 @@ pub const LANES: usize = 16;
 pub struct Block(pub [i16; LANES]);
 
 /// A square matrix of small integers, its rows padded by zeros, with a row of zeros at the end.
+///
+/// In each row the squares must add up to less than 2^30, so that sums fit 32 bits.
 #[derive(Clone, Debug)]
-pub struct Small {
+pub struct Rows {
     n: usize,
     /// Blocks of a row.
     blocks: usize,
     values: Vec<Block>,
 }
 
-impl Small {
+/// The same in strips of sixteen columns: block `strip * n + row`.
+#[derive(Clone, Debug)]
+pub struct Strips {
+    n: usize,
+    values: Vec<Block>,
+}
+
+impl Rows {
     /// Lay out the values of `cell(row, column)`.
-    ///
-    /// In each row the squares must add up to less than 2^30, so that sums fit 32 bits.
     #[must_use]
     pub fn new(n: usize, cell: impl Fn(usize, usize) -> i16) -> Self {
         let blocks = n.div_ceil(LANES);
@@ -38,10 +45,19 @@ impl Small {
         }
         Self { n, blocks, values }
     }
+}
 
-    #[inline(always)]
-    fn row(&self, row: usize) -> &[Block] {
-        &self.values[row * self.blocks..][..self.blocks]
+impl Strips {
+    /// Lay out the values of `cell(row, column)`.
+    #[must_use]
+    pub fn new(n: usize, cell: impl Fn(usize, usize) -> i16) -> Self {
+        let mut values = vec![Block::default(); n * n.div_ceil(LANES)];
+        for row in 0..n {
+            for column in 0..n {
+                values[column / LANES * n + row].0[column % LANES] = cell(row, column);
+            }
+        }
+        Self { n, values }
     }
 }
 
@@ -51,8 +67,8 @@ pub struct Places {
     n: usize,
     /// Row of b at each place, below n; n, the row of zeros, beyond the last place.
     rows: Vec<u16>,
-    /// Place of each column of b, below n; any place beyond the last column.
-    inverse: Vec<u16>,
+    /// Byte of a strip of a at which the place of each column of b begins; 0 beyond the last.
+    starts: Vec<u16>,
 }
 
 impl Places {
@@ -60,7 +76,7 @@ impl Places {
     #[must_use]
     pub fn new(n: usize) -> Self {
         let padded = n.next_multiple_of(LANES);
-        Self { n, rows: vec![n as u16; padded], inverse: vec![0; padded] }
+        Self { n, rows: vec![n as u16; padded], starts: vec![0; padded] }
     }
 
     /// Take a permutation of 0..n.
@@ -71,10 +87,10 @@ impl Places {
     pub fn set(&mut self, order: &[u16]) {
         let n = self.n;
         assert!(order.len() == n, "a permutation of n has n places");
-        let inverse = &mut self.inverse[..n];
-        for (place, (row, column)) in self.rows.iter_mut().zip(order).enumerate() {
-            inverse[usize::from(*column)] = place as u16;
-            *row = *column;
+        self.rows[..n].copy_from_slice(order);
+        let starts = &mut self.starts[..n];
+        for (place, column) in order.iter().enumerate() {
+            starts[usize::from(*column)] = (place * size_of::<Block>()) as u16;
         }
     }
 }
@@ -84,35 +100,28 @@ impl Places {
 /// # Panics
 /// When the matrices and the places do not belong to the same n.
 #[must_use]
-pub fn permuted_product(tier: Tier, a: &Small, b: &Small, places: &Places) -> i64 {
+pub fn permuted_product(tier: Tier, a: &Strips, b: &Rows, places: &Places) -> i64 {
     assert!(a.n == b.n && a.n == places.n, "matrices and places must fit");
     #[cfg(target_arch = "x86_64")]
     if matches!(tier.0, super::Instructions::Avx2 | super::Instructions::Avx512) {
-        let blocks = a.blocks;
-        // SAFETY: the tier has AVX2; both matrices have n + 1 rows, and `set` lets no place above n.
-        return unsafe {
-            super::x86::permuted::product(
-                &a.values,
-                &b.values,
-                blocks,
-                &places.rows,
-                &places.inverse,
-            )
-        };
+        let (rows, starts) = (&places.rows, &places.starts);
+        // SAFETY: the tier has AVX2; b has n + 1 rows, a strips of n, and `set` lets no row above n
+        // and no place above n - 1.
+        return unsafe { super::x86::permuted::product(&a.values, &b.values, a.n, rows, starts) };
     }
-    dispatch!(tier, plain(a: &Small = a, b: &Small = b, places: &Places = places) -> i64)
+    dispatch!(tier, plain(a: &Strips = a, b: &Rows = b, places: &Places = places) -> i64)
 }
 
 #[inline(always)]
-fn plain(a: &Small, b: &Small, places: &Places) -> i64 {
+fn plain(a: &Strips, b: &Rows, places: &Places) -> i64 {
     let mut total = 0;
     for (place, source) in places.rows.iter().enumerate().take(a.n) {
+        let row = &b.values[usize::from(*source) * b.blocks..][..b.blocks];
         let mut sum = 0i64;
-        for (blocks, row) in a.row(place).iter().zip(places.rows.chunks(LANES)) {
-            for (value, column) in blocks.0.iter().zip(row) {
+        for (strip, columns) in a.values.chunks(a.n).zip(places.rows.chunks(LANES)) {
+            for (value, column) in strip[place].0.iter().zip(columns) {
                 let column = usize::from(*column).min(a.n - 1);
-                let block = b.row(usize::from(*source))[column / LANES];
-                sum += i64::from(*value) * i64::from(block.0[column % LANES]);
+                sum += i64::from(*value) * i64::from(row[column / LANES].0[column % LANES]);
             }
         }
         total += sum;

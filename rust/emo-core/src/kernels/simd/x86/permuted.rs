@@ -5,36 +5,39 @@ use std::arch::x86_64::*;
 
 use super::super::permuted::{Block, LANES};
 
-/// Sum over i, j of `a[j, i] b[rows[i], rows[j]]`, where `rows[inverse[c]]` is c.
+/// Sum over i, j of `a[j, i] b[rows[i], rows[j]]`, where `a[j]` begins at byte `starts[rows[j]]` of a
+/// strip.
 ///
 /// # Safety
-/// The processor must have AVX2; `a` and `b` must hold rows of `blocks` blocks for every number in
-/// `rows` and `inverse`, which both have `blocks * LANES` of them.
+/// The processor must have AVX2; with n conditions and `blocks` blocks of them, `rows` and `starts`
+/// have `blocks * LANES` numbers, `a` holds `blocks` strips of n blocks, every number in `starts` is
+/// where one of n blocks begins, and `b` has a row of `blocks` blocks for every number in `rows`.
 #[target_feature(enable = "avx2")]
 pub(in super::super) unsafe fn product(
     a: &[Block],
     b: &[Block],
-    blocks: usize,
+    n: usize,
     rows: &[u16],
-    inverse: &[u16],
+    starts: &[u16],
 ) -> i64 {
-    let mut total = _mm256_setzero_si256();
-    for strip in 0..blocks {
+    let (blocks, mut total) = (n.div_ceil(LANES), _mm256_setzero_si256());
+    for (strip, rows) in a.chunks_exact(n).zip(rows.chunks_exact(LANES)) {
         // Lane l of the sums takes rows 2 l and 2 l + 1 of the strip: by Cauchy and Schwarz less
-        // than 2 * 2^30 in size, see `Small::new`.
+        // than 2 * 2^30 in size, see `Rows`.
         let mut sums = [_mm256_setzero_si256(); 2];
         let mut sources = [std::ptr::null::<__m128i>(); LANES];
-        for (source, row) in sources.iter_mut().zip(&rows[strip * LANES..]) {
-            *source = b[usize::from(*row) * blocks..].as_ptr().cast();
+        for (source, row) in sources.iter_mut().zip(rows) {
+            // SAFETY: b has this row.
+            *source = unsafe { b.as_ptr().add(usize::from(*row) * blocks).cast() };
         }
-        for half in 0..2 * blocks {
+        for (half, starts) in starts.chunks_exact(8).enumerate() {
             // SAFETY: each row has 2 * blocks halves.
             let columns = unsafe { transposed(&sources, half) };
-            for (at, column) in columns.into_iter().enumerate() {
-                let place = usize::from(inverse[half * 8 + at]);
-                // SAFETY: a row of `a`, a block of it, aligned.
-                let weights =
-                    unsafe { _mm256_load_si256(a.as_ptr().add(place * blocks + strip).cast()) };
+            for (at, (column, start)) in columns.into_iter().zip(starts).enumerate() {
+                // SAFETY: a block of the strip, aligned.
+                let weights = unsafe {
+                    _mm256_load_si256(strip.as_ptr().byte_add(usize::from(*start)).cast())
+                };
                 let sum = &mut sums[at % 2];
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(column, weights));
             }
