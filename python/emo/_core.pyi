@@ -157,9 +157,19 @@ def hash_file(path: str | PathLike[str]) -> str:
     """
 
 def read_rows(
-    path: str | PathLike[str], tensor: str, start: int, stop: int
+    path: str | PathLike[str],
+    tensor: str,
+    start: int,
+    stop: int,
+    *,
+    chunks: Sequence[str] | None = None,
 ) -> NDArray[np.float32]:
     """Read rows `start` to `stop` of a BF16, F16 or F32 matrix as single precision.
+
+    Parameters
+    ----------
+    chunks : sequence of str, optional
+        Recorded xxh3 of each 8 MiB of the tensor; those that hold a byte of the rows are compared.
 
     Returns
     -------
@@ -169,7 +179,7 @@ def read_rows(
     Raises
     ------
     ArtifactError
-        The file or the tensor is missing, damaged or not a floating matrix.
+        The file or the tensor is missing, damaged or not a floating matrix, or a chunk differs.
     UsageError
         Rows beyond the end.
     """

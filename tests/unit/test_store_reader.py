@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from store_toys import Toy
 
+from emo import _core
 from emo.errors import ArtifactError, UsageError
 from emo.sites import Site
 from emo.store import Store, StoreWriter
@@ -40,6 +41,20 @@ def test_every_range_of_rows_over_the_shards(store):
     for start, stop in ((-1, 3), (4, 3), (0, 13)):
         with pytest.raises(UsageError, match="there are 12"):
             store.read("L1.resid_mid", "last", start, stop)
+
+
+def test_a_flipped_bit_is_found_by_reading(store):
+    path = store.shards("L1.resid_mid", "last")[1]
+    begin = next(row[3] for row in _core.inspect_shard(path) if row[0] == "L1.resid_mid@last")
+    with open(path, "r+b") as file:
+        file.seek(begin)
+        byte = file.read(1)[0]
+        file.seek(begin)
+        file.write(bytes([byte ^ 1]))
+    with pytest.raises(ArtifactError, match="damaged in chunk 0"):
+        store.read("L1.resid_mid", "last")
+    store.read("L1.resid_mid", "last", 0, 5)
+    store.read("L1.mlp_act", "last")
 
 
 def test_unknown_names_get_a_suggestion(store):

@@ -206,7 +206,8 @@ class Store:
         Raises
         ------
         ArtifactError
-            When a shard does not hold the tensor in the recorded shape.
+            When a shard does not hold the tensor in the recorded shape, or its hash differs from
+            the recorded one.
         UsageError
             When the range leaves the store.
         """
@@ -219,8 +220,9 @@ class Store:
         for shard in self._holding(position):
             low, high = max(start - first, 0), min(stop - first, shard.rows[position])
             if low < high:
-                path = str(self.path / shard.file)
-                parts.append(_core.read_rows(path, tensor_name(site, position), low, high))
+                path, name = str(self.path / shard.file), tensor_name(site, position)
+                chunks = self._chunks(shard, name)
+                parts.append(_core.read_rows(path, name, low, high, chunks=chunks))
             first += shard.rows[position]
         return np.concatenate(parts)
 

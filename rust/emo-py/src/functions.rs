@@ -68,15 +68,18 @@ pub(crate) fn hash_file(py: Python<'_>, path: PathBuf) -> PyResult<String> {
 }
 
 #[pyfunction]
+#[pyo3(signature = (path, tensor, start, stop, *, chunks=None))]
 pub(crate) fn read_rows<'py>(
     py: Python<'py>,
     path: PathBuf,
     tensor: &str,
     start: usize,
     stop: usize,
+    chunks: Option<Vec<String>>,
 ) -> Object<'py> {
     let (values, width) = run(py, 1, |control| {
-        let rows = Rows::open(&[path], tensor, Io::Pread, None)?;
+        let chunks = chunks.map(|of_shard| vec![of_shard]);
+        let rows = Rows::open(&[path], tensor, Io::Pread, chunks)?;
         Ok((kernels::read::read_rows(&rows, start..stop, control)?, rows.width()))
     })?;
     shaped(py, values, [stop - start, width])

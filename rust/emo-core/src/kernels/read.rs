@@ -1,4 +1,5 @@
-//! Rows as single-precision values: an exact copy of bf16, f16 or f32 data, `[rows, width]`.
+//! Rows as single-precision values: an exact copy of bf16, f16 or f32 data, `[rows, width]`. Where
+//! chunk hashes are recorded, every chunk that holds a byte of the rows is compared.
 
 use std::ops::Range;
 
@@ -27,6 +28,7 @@ pub fn read_rows(rows: &Rows, range: Range<usize>, control: &Control) -> Result<
         }
         Ok(())
     })?;
+    rows.check_now(&range)?;
     rows.check_unchanged()?;
     Ok(out)
 }
