@@ -169,6 +169,21 @@ def test_a_grid_holds_its_pairs_and_corrects_for_all(correlation: str, alternati
     assert (grid.p_family >= grid.p).all()
 
 
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+def test_what_only_rounding_sets_apart_is_the_same(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    line = np.outer(rng.uniform(0.1, 9, 8), rng.normal(size=300))
+    line += rng.normal(size=(8, 1)) if metric == "correlation" else 0
+    assert not dissimilarity(line, metric).any()
+    with pytest.raises(NumericalError, match="all dissimilarities"):
+        rsa(line, alike(8)[1], metric=metric)
+    # An angle of 1e-8 is far above rounding.
+    line[3] += 1e-8 * np.linalg.norm(line[3]) * rng.normal(size=300) / np.sqrt(300)
+    found = dissimilarity(line, metric)
+    assert found[3, 4] == pytest.approx(5e-17, rel=0.3)
+    assert not found[0, 1]
+
+
 def test_unsound_designs_are_told_and_impossible_ones_refused() -> None:
     x, y = alike(8)
     assert "equal: one condition twice?" in rsa(np.vstack([x, x[:1]]), alike(9)[1]).warnings[0]

@@ -1,8 +1,8 @@
 //! Dissimilarities of the rows of `[n, d]`: a symmetric `[n, n]` with zeros on its diagonal.
 //!
 //! Euclidean: |x - y|. Cosine: 1 - <u, v> = |u - v|^2 / 2 of the unit vectors, which loses nothing
-//! when they are close. Correlation: cosine after each row's mean is taken off. O(n^2 d). A sum has
-//! eight lanes, one rounding for each product and sum, added as ((0+4)+(2+6))+((1+5)+(3+7)), so
+//! when they are close; what rounding alone can put between two unit vectors counts as nothing.
+//! Correlation: cosine after each row's mean is taken off. O(n^2 d). A sum has eight lanes, one rounding for each product and sum, added as ((0+4)+(2+6))+((1+5)+(3+7)), so
 //! that threads and instructions leave the same bits.
 
 use rayon::prelude::*;
@@ -54,8 +54,11 @@ pub fn dissimilarity(
         }
     }
     let n = vectors.len() / width;
-    let (rows, unscale) = prepare(vectors, width, metric, control)?;
+    let Prepared { rows, unscale, rounding } = prepare(vectors, width, metric, control)?;
     let row = |at: usize| &rows[at * width..][..width];
+    let same = |square: f64, first: usize, second: usize| {
+        square.sqrt() <= rounding[first] + rounding[second]
+    };
     let mut out = vec![0.0; n * n];
     out.par_chunks_mut(n.max(1)).enumerate().try_for_each(|(first, cells)| {
         for second in first + 1..n {
@@ -63,6 +66,7 @@ pub fn dissimilarity(
             let square = squared_distance(control.tier, row(first), row(second));
             cells[second] = match metric {
                 Metric::Euclidean => square.sqrt() * unscale,
+                Metric::Cosine | Metric::Correlation if same(square, first, second) => 0.0,
                 Metric::Cosine | Metric::Correlation => square / 2.0,
             };
         }
@@ -84,14 +88,29 @@ pub fn dissimilarity(
     Ok(out)
 }
 
-/// Rows to compare, and the factor that undoes their common scale.
-fn prepare(
-    vectors: &[f64],
-    width: usize,
-    metric: Metric,
-    control: &Control,
-) -> Result<(Vec<f64>, f64)> {
+/// Rows ready to be compared.
+struct Prepared {
+    rows: Vec<f64>,
+    /// Undoes the common scale of the rows.
+    unscale: f64,
+    /// How far rounding may have moved each unit vector.
+    rounding: Vec<f64>,
+}
+
+/// Rounding of a unit vector of `width` numbers that came from a row of this length.
+///
+/// With e = 2^-53, the row's own numbers are off by e each, a division adds e; taking off the mean
+/// is off by e `largest` in each place, and by as much for each of the `width` terms of the mean;
+/// the length is off by at most `width` e / 2 + e, which scales the vector.
+fn rounding(width: usize, largest: f64, norm: f64, centred: bool) -> f64 {
+    let (e, width) = (f64::EPSILON / 2.0, width as f64);
+    let of_mean = if centred { (width + 2.0) * width.sqrt() * largest / norm } else { 0.0 };
+    e * (4.0 + width / 2.0 + of_mean)
+}
+
+fn prepare(vectors: &[f64], width: usize, metric: Metric, control: &Control) -> Result<Prepared> {
     let mut rows = Vec::with_capacity(vectors.len());
+    let mut off = Vec::new();
     for row in vectors.chunks_exact(width) {
         check_cancel(control.cancel)?;
         rows.extend_from_slice(row);
@@ -99,7 +118,7 @@ fn prepare(
     if metric == Metric::Euclidean {
         let factor = power_of_two(&rows);
         change(&mut rows, |value| value * factor);
-        return Ok((rows, factor.recip()));
+        return Ok(Prepared { rows, unscale: factor.recip(), rounding: off });
     }
     for (at, row) in rows.chunks_exact_mut(width).enumerate() {
         check_cancel(control.cancel)?;
@@ -122,8 +141,9 @@ fn prepare(
             .hint("leave the row out, or take the euclidean metric"));
         }
         change(row, |value| value / norm);
+        off.push(rounding(width, largest, norm, metric == Metric::Correlation));
     }
-    Ok((rows, 1.0))
+    Ok(Prepared { rows, unscale: 1.0, rounding: off })
 }
 
 fn change(values: &mut [f64], to: impl Fn(f64) -> f64) {
