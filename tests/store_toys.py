@@ -135,10 +135,11 @@ class Toy:
         """Plan a store with one position, cut into shards before the rows `cuts`."""
         sites = {s: a.shape[1] for s, a in self.acts().items() if not parts or s.part in parts}
         ends = [*cuts, len(self.samples)]
-        starts = [0, *cuts]
+        starts, model = [0, *cuts], self.model(checkpoint)
+        usual = {"weights": model["weight_sha"], "prompts": "def"}
         return StorePlan(
-            fields={"weights": "abc", "prompts": "def"} if fields is None else fields,
-            model=self.model(checkpoint),
+            fields=usual if fields is None else fields,
+            model=model,
             dtype=dtype,
             sites=sites,
             positions=("last",),

@@ -81,7 +81,7 @@ def test_no_memory_left_ends_with_8(ends):
         (["dta"], "error: unknown verb 'dta'", "hint: did you mean 'data'?"),
         (["zzz"], "error: unknown verb 'zzz'", f"hint: known: {', '.join(cli.VERBS)}"),
         (["data", "validate", "--jsn"], "error: No such option", "hint: "),
-        (["data", "import", "x"], "error: Missing option '-o'", "hint: see emo data import --help"),
+        (["directions", "x"], "error: Missing option '-o'", "hint: see emo directions --help"),
     ],
 )
 def test_misuse_ends_with_2_and_a_hint(capsys, arguments, error, hint):

@@ -130,6 +130,32 @@ def test_import_writes_and_counts(emo, tmp_path):
     assert json.loads(out) == {"rows": 1, "rules": {"length": 1, "sentence": 1}}
 
 
+def test_import_without_a_file_prints_the_records(emo, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text(bundled("sev.jsonl").read_text("utf-8").splitlines(True)[0], "utf-8")
+    code, out, err = emo("data", "import", source)
+    assert (code, out) == (0, source.read_text("utf-8"))
+    assert "no rule is broken" in err
+    assert emo("data", "import", source, "--json")[0] == 2
+
+
+def test_the_same_sentence_twice_is_found_in_any_script(emo, tmp_path):
+    source = tmp_path / "in.jsonl"
+    texts = (
+        "我昨天在商店里买了新鞋。",
+        "Она купила хлеб.",
+        "我昨天在商店里买了新鞋。",
+        "Он купил WC.",
+    )
+    rows = [json.dumps({"id": f"s{i}", "text": text}) for i, text in enumerate(texts)]
+    source.write_text("\n".join(rows), "utf-8")
+    code, out, _ = emo("data", "validate", source)
+    assert code == 3
+    assert "1 findings" in out
+    code, out, _ = emo("data", "validate", source, "--quiet")
+    assert (code, out) == (3, "")
+
+
 def test_import_refuses_other_rows_by_line(emo, tmp_path):
     path = written(tmp_path, RECORD, {"id": "a", "text": "One."})
     code, _, err = emo("data", "import", path, "-o", tmp_path / "out.jsonl")

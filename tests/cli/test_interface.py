@@ -11,17 +11,18 @@ from emo.cli import emo
 FLAGS = {
     "demo": "-o --output --seed --device --json --quiet",
     "run": "--model --data --test-data -o --output --smoke --judge --emotions --limit --batch-size"
-    " --seed --revision --device --json --quiet",
-    "data validate": "files --json",
+    " --seed --revision --device --threads --json --quiet",
+    "data validate": "files --json --quiet",
     "data stats": "files --json",
     "data import": "file -o --output --json --quiet",
     "generate": "--model --data --emotions --no-instruct --directions --steer --alpha --alpha-norm"
-    " --layers --scope -o --output --batch-size --limit --revision --device --json --quiet",
+    " --layers --scope -o --output --batch-size --limit --revision --device --threads --json"
+    " --quiet",
     "judge run": "texts --judge -o --output --batch-size --limit --revision --device --json"
     " --quiet",
     "judge train": "labelled -o --output --seed --json --quiet",
     "capture": "--model --data --sites --positions --dtype -o --output --batch-size --limit"
-    " --revision --device --json --quiet",
+    " --revision --device --threads --json --quiet",
     "store info": "path --json",
     "store verify": "path --threads --json --quiet",
     "directions": "path --verdicts --method --position -o --output --threads --json --quiet",

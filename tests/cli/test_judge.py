@@ -42,6 +42,18 @@ def labelled(tmp_path):
     return path
 
 
+def test_a_blind_chat_judge_chooses_from_all_seven_whatever_the_targets(
+    emo, texts, tmp_path, monkeypatch
+):
+    with chat_server(lambda request: content("anger")) as (url, seen):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-local")
+        code, _, _ = emo("judge", "run", texts, "--judge", "chat:m", "-o", tmp_path / "v.jsonl")
+    assert code == 0
+    asked = seen[0]["messages"][0]["content"]
+    assert "anger, sadness, happiness, fear, surprise, disgust, neutral" in asked
+
+
 def test_the_shipped_judge_writes_a_verdict_for_each_text(emo, texts, tmp_path):
     code, out, err = emo("judge", "run", texts, "-o", tmp_path / "v.jsonl")
     assert (code, out) == (0, "")

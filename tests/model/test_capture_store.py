@@ -55,6 +55,16 @@ def items(llama: LanguageModel) -> list[Item]:
     return items_from_samples(_events(), builder, ("anger", "fear"))
 
 
+def test_other_spans_are_another_store(llama: LanguageModel, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, positions=("last", "span"))
+    sample = Sample("a", "a", text="What a lovely day.", spans=((7, 13),))
+    builder = PromptBuilder(llama.tokenizer)
+    _capture(llama, items_from_samples([sample], builder, ()), tmp_path / "s", settings)
+    moved = items_from_samples([replace(sample, spans=((0, 4),))], builder, ())
+    with pytest.raises(SettingsError, match="spans was"):
+        _capture(llama, moved, tmp_path / "s", settings)
+
+
 def _capture(
     model: LanguageModel, items: list[Item], folder: Path, settings: CaptureSettings = SETTINGS
 ) -> Store:

@@ -1,7 +1,9 @@
 """`emo run` on the bundled model: all stages, resumed, refused, and what they leave behind."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from emo.cli import main
 from emo.data.bundle import bundled
 from emo.data.samples import read_samples
 from emo.errors import DataError
+from emo.experiments import replies
 from emo.experiments.strength import Strength
 from emo.pipeline import run as room
 from emo.pipeline.settings import RunSettings, divide, part, scenario_of
@@ -84,7 +87,7 @@ def test_a_second_call_does_nothing_again(
     def never(*_: object, **__: object) -> Strength:
         raise AssertionError("a finished stage ran again")
 
-    for name in ("elicit", "choose", "capture", "geometry", "likelihoods"):
+    for name in ("elicit_kept", "choose", "capture", "geometry", "likelihoods"):
         monkeypatch.setattr(room, name, never)
     before = (finished / "summary.json").read_bytes()
     with pytest.raises(SystemExit) as ended:
@@ -101,6 +104,50 @@ def test_other_settings_in_the_same_folder_are_refused(
         main(_arguments(finished, "--seed", "5"))
     assert ended.value.code == 6
     assert "seed was 0, now 5" in capsys.readouterr().err
+
+
+def test_another_judge_behind_the_same_name_is_refused(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("emo.judge.linear.LinearJudge.name", "linear-other")
+    with pytest.raises(SystemExit) as ended:
+        main(_arguments(finished))
+    assert ended.value.code == 6
+    assert "judge.name was" in capsys.readouterr().err
+
+
+def test_a_stage_that_was_interrupted_keeps_its_finished_rows(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, asked = tmp_path / "run", []
+    shutil.copytree(finished, folder)
+    for name in ("texts.jsonl", "verdicts.jsonl"):
+        (folder / name).unlink()
+    whole = replies.elicit
+
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        asked.append((options["method"], len(options["existing"])))
+        if options["method"] == "steering" and not options["existing"]:
+            keep = options["on_rows"]
+
+            def once(rows: Any) -> None:
+                keep(rows)
+                raise KeyboardInterrupt
+
+            options["on_rows"] = once
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(replies, "elicit", stopped)
+    for code in (130, 0):
+        with pytest.raises(SystemExit) as ended:
+            main(_arguments(folder))
+        assert ended.value.code == code
+    assert [n for method, n in asked if method == "baseline"] == [0, 30]
+    assert asked[-2][0] == "steering"
+    assert asked[-2][1] > 0
+    for name in ("texts.jsonl", "verdicts.jsonl"):
+        assert (folder / name).read_bytes() == (finished / name).read_bytes()
+    assert not list(folder.glob("*.part"))
 
 
 def test_labelled_sentences_are_refused_with_the_way_to_go(
@@ -124,7 +171,7 @@ def test_a_split_keeps_scenarios_whole() -> None:
 
 
 def test_shared_texts_between_discovery_and_test_are_refused() -> None:
-    with pytest.raises(DataError, match="480 texts of the test data"):
+    with pytest.raises(DataError, match="480 samples of the test data"):
         divide(bundled("sev.jsonl"), bundled("sev.jsonl"), RunSettings())
 
 

@@ -71,6 +71,14 @@ def test_broken_rules_are_counted_not_refused(tmp_path):
     assert findings.found[0].file.endswith("out.jsonl")
 
 
+def test_repeated_ids_are_counted_and_other_outcomes_left_out(tmp_path):
+    mixed = {**SECOND, "event": {**SECOND["event"], "mixed": "Both."}}
+    findings, rows = imported(tmp_path, lines(FIRST, mixed, FIRST))
+    assert findings.by_rule["id"] == 1
+    assert [row["skeleton_id"] for row in rows] == ["work_00", "school_00", "work_00"]
+    assert rows[1]["event"] == SECOND["event"]
+
+
 def test_the_result_can_be_read(tmp_path):
     imported(tmp_path, lines(FIRST, SECOND))
     samples = read_samples(tmp_path / "out.jsonl")
@@ -91,7 +99,6 @@ def test_whole_numbers_become_ids(tmp_path):
         (lines(FIRST, {**SECOND, "event": {"positive": "x"}}), r"line 2: event\['neutral'\]"),
         (lines(FIRST, {"id": "a", "text": "One."}), "line 2: not a scenario-event-valence"),
         (lines(FIRST) + "\n{\n{\n", r"line 3: not JSON .* \(and 1 more lines\)"),
-        (lines(FIRST, SECOND, FIRST), "line 3: the id 'work_00' is taken by line 1"),
         ("", "holds no records"),
     ],
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emo.data.samples import Sample
+from emo.data.samples import Sample, scenario_text
 from emo.errors import DataError, UsageError
 
 torch = pytest.importorskip("torch")
@@ -171,10 +171,12 @@ def test_nothing_stronger_than_what_broke_the_limit_is_tried(model, directions):
 
 def test_test_data_is_refused(model, directions):
     builder = PromptBuilder(model.tokenizer)
-    with pytest.raises(DataError, match=r"1 groups of the test data .*first s2"):
+    with pytest.raises(
+        DataError, match=r"1 discovery samples tell a scenario of the test data, first s2"
+    ):
         choose(
             model, SAMPLES, directions, VowelJudge(), builder,
-            emotions=EMOTIONS, plan=PLAN, held_out={"s2", "s9"},
+            emotions=EMOTIONS, plan=PLAN, held_out={scenario_text(SAMPLES[1]), "other"},
         )  # fmt: skip
 
 

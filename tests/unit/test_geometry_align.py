@@ -379,7 +379,7 @@ def write(folder: Path, values: Any, cuts: tuple[int, ...], ids: list[str]) -> S
         for name in ids
     ]
     plan = StorePlan(
-        fields={"weights": str(values.sum())},
+        fields={"prompts": str(values.sum())},
         model=toy.model(None),
         dtype="F32",
         sites={toy_site(): values.shape[1]},

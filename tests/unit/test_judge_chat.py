@@ -1,5 +1,6 @@
 """The chat judge against a real local server that speaks the chat-completions protocol."""
 
+import _thread
 import threading
 import time
 
@@ -134,6 +135,25 @@ NONSENSE = [
     {"choices": [{"index": 0, "finish_reason": "stop"}]},
     ["fear"],
 ]
+
+
+def test_an_interrupt_does_not_wait_for_a_server_that_hangs(monkeypatch):
+    release = threading.Event()
+
+    def answer(request):
+        release.wait(20)
+        return content("anger")
+
+    timer = threading.Timer(0.5, _thread.interrupt_main)
+    with chat_server(answer) as (url, _):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-local")
+        began = time.monotonic()
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            ChatJudge("m").judge([text("Grr!", sample=f"s{i}") for i in range(8)])
+        assert time.monotonic() - began < 3
+        release.set()
 
 
 @pytest.mark.parametrize("body", NONSENSE)

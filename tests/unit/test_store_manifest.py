@@ -98,6 +98,14 @@ def test_a_manifest_with_any_part_replaced_or_gone_never_escapes_as_another_erro
                 parse_manifest(damaged, HERE)
 
 
+@pytest.mark.parametrize("name", ["weight_sha", "family", "n_layers", "n_heads", "d_head", "d_mlp"])
+def test_a_changed_record_of_the_model_is_found(manifest, name):
+    damaged = copy.deepcopy(manifest)
+    damaged["model"][name] = "x" if isinstance(damaged["model"][name], str) else 999
+    with pytest.raises(ArtifactError, match=name):
+        parse_manifest(damaged, HERE)
+
+
 def test_a_shard_name_cannot_leave_the_folder(manifest):
     damaged = copy.deepcopy(manifest)
     damaged["shards"][0]["file"] = "shards/../../00000.safetensors"

@@ -126,7 +126,7 @@ def test_another_fingerprint_is_refused_field_by_field(tmp_path):
     other = TOY.plan(cuts=(5,), dtype="BF16", fields={"weights": "xyz", "prompts": "def"})
     with pytest.raises(SettingsError) as caught, StoreWriter(tmp_path / "s", other):
         pass
-    assert 'weights was "abc", now "xyz"' in str(caught.value)
+    assert 'weights was "none", now "xyz"' in str(caught.value)
     assert 'dtype was "F32", now "BF16"' in str(caught.value)
     assert "prompts" not in str(caught.value)
     assert tree(tmp_path / "s") == before

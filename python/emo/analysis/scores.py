@@ -21,6 +21,7 @@ LINEARISED = (
     "zeroing a unit also changes that factor"
 )
 INTERVAL = "95 % interval of the mean, Student's t with n - 1 degrees of freedom"
+TABLES = (".csv", ".parquet")
 COLUMNS = ("kind", "emotion", "layer", "unit", "n", "mean", "sd", "low", "high", "positive", "rank")
 _TABLES = ("mean", "sd", "low", "high", "positive", "rank")
 
@@ -148,10 +149,10 @@ class Scores:
         """
         path = Path(path)
         check_name(path)
-        written = [path.with_suffix(".csv")]
+        written = [path.with_suffix(TABLES[0])]
         write_bytes(written[0], "".join(self._csv_lines()).encode())
         if importlib.util.find_spec("pyarrow") is not None:
-            written.append(path.with_suffix(".parquet"))
+            written.append(path.with_suffix(TABLES[1]))
             write_bytes(written[1], _parquet(self._columns()))
         write_artifact(path, self._artifact())
         return [path, *written]
@@ -273,7 +274,7 @@ def check_name(path: Path) -> None:
     UsageError
         When it ends in ``.csv`` or ``.parquet``.
     """
-    if path.suffix in (".csv", ".parquet"):
+    if path.suffix in TABLES:
         raise UsageError(
             f"{path} is named like a table",
             hint=f"write {path.with_suffix('.safetensors')}; the tables are made beside it",

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 @options.revision
 @options.device
 @options.trust_remote_code
+@options.torch_threads
 @options.limit
 @options.as_json
 @options.quiet
@@ -74,6 +75,7 @@ def capture(
     revision: str | None,
     device: str,
     trust_remote_code: bool,
+    threads: int,
     limit: int | None,
     as_json: bool,
     quiet: bool,
@@ -92,7 +94,11 @@ def capture(
 
     wanted = positions_of(positions)
     loaded = load_model(
-        model, revision=revision, device=device, trust_remote_code=trust_remote_code
+        model,
+        revision=revision,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        threads=threads,
     )
     builder = PromptBuilder(loaded.tokenizer)
     items = _items(data, builder, () if no_instruct else options.parse_emotions(emotions), limit)

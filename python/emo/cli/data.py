@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from emo.cli import VerbGroup, options
-from emo.cli.outputs import output_file
+from emo.cli.outputs import optional_file
 from emo.data.findings import RULES, Findings
 from emo.data.imports import import_sev
 from emo.data.stats import Summary, summarise
 from emo.data.validate import validate as check
-from emo.errors import DataError
+from emo.errors import DataError, UsageError
 
 _FILES = click.argument("files", metavar="FILE...", type=options.PATH, nargs=-1, required=True)
 _MIN_WORDS = click.option(
@@ -36,7 +37,8 @@ def data() -> None:
 @_FILES
 @_MIN_WORDS
 @options.as_json
-def validate(files: tuple[Path, ...], *, min_words: int | None, as_json: bool) -> None:
+@options.quiet
+def validate(files: tuple[Path, ...], *, min_words: int | None, as_json: bool, quiet: bool) -> None:
     """Check data files together; anything found ends with exit code 3.
 
     Scenarios with events are checked by the rules of the bundled sets, sentences by theirs:
@@ -45,7 +47,7 @@ def validate(files: tuple[Path, ...], *, min_words: int | None, as_json: bool) -
     findings = check(files, min_words=min_words)
     if as_json:
         options.print_json(findings.to_json())
-    else:
+    elif not quiet:
         _print_findings(findings)
     if findings.found:
         counts = ", ".join(f"{rule} {n}" for rule, n in findings.by_rule.items())
@@ -69,22 +71,32 @@ def stats(files: tuple[Path, ...], *, as_json: bool) -> None:
 
 @data.command("import")
 @click.argument("file", metavar="FILE", type=options.PATH)
-@output_file
+@optional_file
 @options.as_json
 @options.quiet
-def import_(file: Path, *, output: Path, as_json: bool, quiet: bool) -> None:
+def import_(file: Path, *, output: Path | None, as_json: bool, quiet: bool) -> None:
     """Bring a published set of scenarios with events into our format.
 
     FILE is JSON lines, a JSON array or CSV with skeleton_id, theme, scenario and event. Texts
-    stay as they are; where they break a rule of our sets, that is counted.
+    stay as they are; where they break a rule of our sets, that is counted. Without -o the
+    records go to standard output and the counts to standard error.
     """
+    talk = options.console(quiet=quiet)
+    if output is None:
+        if as_json:
+            raise UsageError("--json prints the counts, the records need a file", hint="give -o")
+        with tempfile.TemporaryDirectory() as folder:
+            findings = import_sev(file, Path(folder) / "records.jsonl")
+            click.echo((Path(folder) / "records.jsonl").read_bytes(), nl=False)
+        _print_rules(findings, talk)
+        return
     findings = import_sev(file, output)
     if as_json:
         options.print_json({"rows": findings.n_rows, "rules": findings.by_rule})
     else:
-        _print_rules(findings)
+        _print_rules(findings, _stdout())
     told = f"wrote {findings.n_rows:,} records to {output}"
-    options.console(quiet=quiet).print(told, soft_wrap=True, markup=False)
+    talk.print(told, soft_wrap=True, markup=False)
 
 
 def _named(files: Sequence[Path]) -> str:
@@ -124,11 +136,11 @@ def _print_findings(findings: Findings) -> None:
     console.print(f"{counts} words{asked}: {result}")
 
 
-def _print_rules(findings: Findings) -> None:
+def _print_rules(findings: Findings, console: Console) -> None:
     table = _table("rule", "broken", "which is")
     for rule, n in findings.by_rule.items():
         table.add_row(rule, f"{n:,}", RULES[rule])
-    _stdout().print(table if findings.by_rule else "no rule is broken")
+    console.print(table if findings.by_rule else "no rule is broken")
 
 
 def _print_summary(summary: Summary) -> None:

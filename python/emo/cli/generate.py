@@ -146,6 +146,7 @@ def _label(steer: str, labels: tuple[str, ...]) -> str:
 @options.revision
 @options.device
 @options.trust_remote_code
+@options.torch_threads
 @options.limit
 @options.as_json
 @options.quiet
@@ -167,6 +168,7 @@ def generate(
     revision: str | None,
     device: str,
     trust_remote_code: bool,
+    threads: int,
     limit: int | None,
     as_json: bool,
     quiet: bool,
@@ -197,7 +199,11 @@ def generate(
     from emo.model.load import load_model
 
     loaded = load_model(
-        model, revision=revision, device=device, trust_remote_code=trust_remote_code
+        model,
+        revision=revision,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        threads=threads,
     )
     if vectors is not None and vectors.made_for not in (None, loaded.weight_sha):
         raise SettingsError(

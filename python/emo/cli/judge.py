@@ -66,7 +66,7 @@ def run(
     from emo.data.texts import read_texts, write_verdicts
     from emo.judge import open_judge
     from emo.judge.labelled import read_labelled
-    from emo.judge.run import judge_texts
+    from emo.judge.run import judge_settings, judge_texts
 
     rows = read_texts(texts)[:limit]
     if check is not None:
@@ -74,13 +74,13 @@ def run(
     targets = tuple(dict.fromkeys(row.emotion for row in rows if row.emotion))
     opened = open_judge(
         spec,
-        emotions=targets or DEFAULT_EMOTIONS,
+        emotions=tuple(dict.fromkeys((*DEFAULT_EMOTIONS, *targets))),
         named=named,
         device=device,
         revision=revision,
         batch_size=batch_size,
     )
-    part = PartFile(output, _settings(opened, rows))
+    part = PartFile(output, judge_settings(opened, rows))
     with options.progress("judge", quiet=quiet) as report:
         verdicts = judge_texts(opened, rows, part=part, progress=report)
     write_verdicts(output, verdicts)
@@ -119,13 +119,6 @@ def train(labelled: tuple[Path, ...], seed: int, as_json: bool, quiet: bool, out
     talk.print(f"{trained.name}: {_reliability(trained.reliability)}")
     if left_out:
         talk.print(f"{left_out} texts were left out because they have two labels")
-
-
-def _settings(judge: Judge, rows: Sequence[Text]) -> dict[str, Any]:
-    from emo.artifacts import sha256_text
-
-    content = "\n".join(f"{row.id}\t{row.emotion}\t{row.reply!r}" for row in rows)
-    return {"judge": judge.name, "classes": list(judge.classes), "texts": sha256_text(content)}
 
 
 def _summary(

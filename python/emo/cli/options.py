@@ -62,6 +62,12 @@ threads = click.option(
     default=0,
     help="Threads of the native code (0: EMO_NUM_THREADS, or all there are).",
 )
+torch_threads = click.option(
+    "--threads",
+    type=click.IntRange(0, 512),
+    default=0,
+    help="Threads of the model's arithmetic on the CPU (0: as torch chooses).",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 quiet = click.option("--quiet", is_flag=True, help="No progress and no talk.")
 

@@ -88,19 +88,25 @@ def _with_output(
     def checked(**arguments: Any) -> Any:
         if arguments["output"] is not None:
             check(arguments["output"])
-            _refuse_input(arguments["output"], arguments)
+            refuse_inputs(arguments["output"], arguments)
         return command(**arguments)
 
     option = click.option("-o", "--output", type=_TYPE, required=required, help=text)
     return cast("Command", option(checked))
 
 
-def _refuse_input(output: Path, arguments: Mapping[str, Any]) -> None:
-    """Refuse to write over a file that the command reads."""
+def refuse_inputs(output: Path, arguments: Mapping[str, Any]) -> None:
+    """Refuse to write over a file that the command reads.
+
+    Raises
+    ------
+    UsageError
+        Naming the file.
+    """
     for name, value in arguments.items():
         if name != "output" and any(_same(output, path) for path in _paths(value)):
             raise UsageError(
-                f"-o {output} would write over its own input", hint="name another file with -o"
+                f"-o would write over its own input {output}", hint="name another file with -o"
             )
 
 

@@ -23,6 +23,7 @@ from emo.cli.outputs import output_folder
     show_default=True,
     help="linear, hf:NAME, chat:MODEL, or a folder made by `emo judge train`.",
 )
+@click.option("--check", type=options.PATH, help="Labelled texts to measure the judge on.")
 @click.option(
     "--emotions", metavar="all|A,B", default="all", show_default=True, help="Emotions to elicit."
 )
@@ -33,6 +34,7 @@ from emo.cli.outputs import output_folder
 @options.revision
 @options.device
 @options.trust_remote_code
+@options.torch_threads
 @options.as_json
 @options.quiet
 @output_folder
@@ -41,6 +43,7 @@ def run(
     data: Path,
     test_data: Path | None,
     judge: str,
+    check: Path | None,
     emotions: str,
     smoke: bool,
     limit: int | None,
@@ -49,6 +52,7 @@ def run(
     revision: str | None,
     device: str,
     trust_remote_code: bool,
+    threads: int,
     as_json: bool,
     quiet: bool,
     output: Path,
@@ -75,13 +79,19 @@ def run(
         settings = replace(settings, limit=limit)
     summary = run_all(
         lambda: load_model(
-            model, revision=revision, device=device, trust_remote_code=trust_remote_code
+            model,
+            revision=revision,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            threads=threads,
         ),
         data,
         test_data,
         output,
         settings,
         TerminalTalk(quiet=quiet),
+        device=device,
+        check=check,
     )
     if as_json:
         options.print_json(summary)

@@ -14,9 +14,9 @@ from emo.analysis.directions import Directions
 from emo.analysis.rows import accepted_in
 from emo.analysis.score import open_checkpoint
 from emo.analysis.score import score as compute
-from emo.analysis.scores import INTERVAL, LINEARISED, Scores, Unit, check_name
+from emo.analysis.scores import INTERVAL, LINEARISED, TABLES, Scores, Unit, check_name
 from emo.cli import options
-from emo.cli.outputs import output_file
+from emo.cli.outputs import output_file, refuse_inputs
 from emo.data.texts import read_verdicts
 from emo.store import Store
 
@@ -53,6 +53,9 @@ def score(
 ) -> None:
     """Score neurons and heads by their contribution to each direction."""
     check_name(output)
+    inputs = {"directions": directions_path, "verdicts": verdicts}
+    for suffix in TABLES:
+        refuse_inputs(output.with_suffix(suffix), inputs)
     opened = Store.open(path)
     vectors = Directions.load(directions_path)
     with options.progress("sites", quiet=quiet) as report:

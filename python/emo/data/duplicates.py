@@ -9,10 +9,21 @@ meet in an index of those; texts of too different size are skipped.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 NEAR = 0.8
+_TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+
+
+def tokens_of(text: str) -> list[str]:
+    """Words of a text in any script, in lower case, to compare it by.
+
+    >>> tokens_of("Он купил хлеб, OK?")
+    ['он', 'купил', 'хлеб', 'ok']
+    """
+    return _TOKEN.findall(text.casefold().replace("’", "'"))
 
 
 def similar_earlier(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from emo.artifacts import write_jsonl
@@ -19,7 +20,7 @@ def import_sev(source: Path, target: Path) -> Findings:
     source : Path
         JSON lines, a JSON array, or CSV with the columns ``skeleton_id``, ``theme``,
         ``scenario``, and ``positive``, ``neutral``, ``negative`` (or ``event`` as JSON). Other
-        fields are left out.
+        fields, and other outcomes, are left out.
     target : Path
         A file that does not end in ``.csv``.
 
@@ -32,8 +33,7 @@ def import_sev(source: Path, target: Path) -> Findings:
     Raises
     ------
     DataError
-        When a row breaks the schema or an id is repeated; the message names the line, and
-        nothing is written.
+        When a row breaks the schema; the message names the line, and nothing is written.
     UsageError
         When `target` ends in ``.csv``.
     ResourceError
@@ -41,27 +41,23 @@ def import_sev(source: Path, target: Path) -> Findings:
     """
     if Path(target).suffix == ".csv":
         raise UsageError(f"{target}: the result is JSON lines", hint="name it .jsonl")
-    rows = list(scan_rows(source))
+    rows = [_without_other_outcomes(row) for row in scan_rows(source)]
     if not rows:
         raise DataError(f"{source} holds no records", hint="each needs skeleton_id and event")
     problems = [bad for row in rows if (bad := schema_problem(row, sev=True)) is not None]
     if problems:
         more = f" (and {len(problems) - 1} more lines)" if len(problems) > 1 else ""
         raise DataError(f"{problems[0]}{more}", hint=f"see emo data validate {source}")
-    _check_ids(rows)
     write_jsonl(target, map(_record, rows))
     return validate_sev([target])
 
 
-def _check_ids(rows: list[Row]) -> None:
-    first: dict[str | None, Row] = {}
-    for row in rows:
-        other = first.setdefault(row_id(row), row)
-        if other is not row:
-            raise DataError(
-                f"{row.where}: the id {row_id(row)!r} is taken by line {other.line}",
-                hint="make skeleton_id unique",
-            )
+def _without_other_outcomes(row: Row) -> Row:
+    event = row.fields.get("event")
+    if not isinstance(event, dict):
+        return row
+    kept = {name: text for name, text in event.items() if name in VALENCES}
+    return replace(row, fields={**row.fields, "event": kept})
 
 
 def _record(row: Row) -> dict[str, object]:

@@ -122,7 +122,7 @@ def _line_rows(path: Path, data: bytes) -> Iterator[Row]:
             text = decode(line, f"{path}, line {number}")
         except DataError as error:
             yield Row(path, number, problem=error, rule="encoding")
-            if line.startswith(_UTF16):
+            if number == 1 and line.startswith(_UTF16):
                 return
         else:
             yield _object_row(path, number, text)

@@ -66,6 +66,11 @@ class Sample:
         return row
 
 
+def scenario_text(sample: Sample) -> str:
+    """Return what a sample must not share with the test data: its scenario, or else its text."""
+    return (sample.scenario or sample.content).strip()
+
+
 def read_samples(path: Path) -> list[Sample]:
     """Read samples from a JSONL, JSON or CSV file, or from all ``.jsonl`` files of a folder.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emo.data import sev_rules
 from emo.data.bundle import bundled
-from emo.data.duplicates import similar_earlier
+from emo.data.duplicates import similar_earlier, tokens_of
 from emo.data.findings import MAX_SHARED_OPENING, ClassReport, Finding, Findings
 from emo.data.rows import VALENCES, Row, files_of, scan_rows
 from emo.data.samples import NEUTRAL, is_sev, samples_of, spans_of
@@ -203,7 +203,7 @@ def _id_findings(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _duplicate_findings(texts: Sequence[_Text]) -> Iterator[Finding]:
-    tokens = [lowered(text.text) for text in texts]
+    tokens = [tokens_of(text.text) for text in texts]
     for index, near in enumerate(similar_earlier(tokens)):
         if near is None:
             continue

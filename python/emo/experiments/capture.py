@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,9 @@ def capture(
     sites = settings.sites or default_sites(model.n_layers)
     capturer = Capturer(model, sites, settings.positions, dtype=settings.dtype)
     rows = [_model_row(index, item, capturer.positions) for index, item in enumerate(items)]
-    check_lengths([row.ids for row in rows], model.context)
+    check_lengths(
+        [row.ids for row in rows], model.context, names=[item.row["id"] for item in items]
+    )
     shards = _shards(rows, capturer, settings)
     plan = _plan(model, items, rows, shards, capturer, settings, template_sha)
     with StoreWriter(folder, plan) as writer:
@@ -229,6 +232,9 @@ def _plan(
         "device": model.device.type,
         "token_budget": settings.token_budget,
     }
+    if any(row.span_tokens for row in rows):
+        spans = json.dumps([list(row.span_tokens) for row in rows])
+        fields["spans"] = sha256_text(spans)
     samples = [
         {**item.row, "text_sha": item.prompt.sha, "n_tokens": len(item.prompt.ids)}
         for item in items

@@ -26,6 +26,7 @@ from emo.data.samples import Sample
 from emo.data.texts import Text, text_id
 from emo.errors import DataError, ModelError, UsageError, did_you_mean
 from emo.model import LanguageModel, Reply, Steering, generate
+from emo.model.batch import check_lengths
 from emo.model.steering import Relative, Scope
 from emo.sites import Site
 
@@ -174,6 +175,8 @@ def elicit(
     _check(method, emotions, push)
     targets: Sequence[str | None] = [None] if method == "baseline" else list(emotions)
     rows = _rows(samples, targets, method, builder)
+    room = None if model.context is None else model.context - 1
+    check_lengths([row.prompt.ids for row in rows], room, [row.id for row in rows])
     known = dict(existing or {})
     finished: dict[str, Text] = {}
     for block in _blocks(rows, batch_size or _BLOCK):

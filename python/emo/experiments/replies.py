@@ -16,7 +16,15 @@ from emo.experiments.elicit import MAX_NEW_TOKENS, Progress, Push, elicit
 from emo.model import LanguageModel
 
 
-def elicit_to_file(
+def elicit_to_file(output: Path, *args: Any, **options: Any) -> list[Text]:
+    """Elicit as `elicit_kept` does, write the texts and remove ``OUTPUT.part``."""
+    texts, part = elicit_kept(output, *args, **options)
+    write_texts(output, texts)
+    part.remove()
+    return texts
+
+
+def elicit_kept(
     output: Path,
     model: LanguageModel,
     samples: Sequence[Sample],
@@ -28,10 +36,10 @@ def elicit_to_file(
     max_new_tokens: int = MAX_NEW_TOKENS,
     batch_size: int | None = None,
     progress: Progress | None = None,
-) -> list[Text]:
-    """Elicit as `emo.experiments.elicit.elicit` does, and write the texts.
+) -> tuple[list[Text], PartFile]:
+    """Elicit as `emo.experiments.elicit.elicit` does, with finished rows in ``OUTPUT.part``.
 
-    Finished rows lie in ``OUTPUT.part`` until all are there. The batch size is no setting: it
+    The caller removes that file when the texts are safe. The batch size is no setting: it
     changes nothing but rounding, and memory may ask for a smaller one.
 
     Raises
@@ -64,9 +72,7 @@ def elicit_to_file(
         on_rows=lambda rows: part.append(row.to_row() for row in rows),
         progress=progress,
     )
-    write_texts(output, texts)
-    part.remove()
-    return texts
+    return texts, part
 
 
 def _reader(samples: Sequence[Sample]) -> Callable[[Mapping[str, Any], str], Text]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from emo.analysis.directions import Directions
 from emo.data.prompts import PromptBuilder
-from emo.data.samples import Sample
+from emo.data.samples import Sample, scenario_text
 from emo.data.texts import Text
 from emo.errors import DataError, UsageError
 from emo.experiments.elicit import MAX_NEW_TOKENS, Push, elicit
@@ -180,7 +180,8 @@ def choose(
         Targets.
     plan : Plan, optional
     held_out : collection of str
-        Groups of the test data; none of the samples may belong to them.
+        Scenarios of the test data (`emo.data.samples.scenario_text`); none of the samples may
+        tell one of them.
     seed : int
         Of the random vectors.
     progress : callable (settings done, settings in all), optional
@@ -245,11 +246,10 @@ def pick(tried: Sequence[Cell], limit: float) -> Cell | None:
 
 
 def _check_discovery(samples: Sequence[Sample], held_out: Collection[str]) -> None:
-    leaked = sorted({sample.group for sample in samples} & set(held_out))
+    leaked = [sample.id for sample in samples if scenario_text(sample) in held_out]
     if leaked:
         raise DataError(
-            f"{len(leaked)} groups of the test data are among the discovery samples, "
-            f"first {leaked[0]}",
+            f"{len(leaked)} discovery samples tell a scenario of the test data, first {leaked[0]}",
             hint="choose the strength on discovery data only",
         )
 

@@ -8,8 +8,10 @@ but the one word asked for is no answer, never a "no".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +34,7 @@ NO_ANSWER, CUT_OFF, NO_TARGET = "no-answer", "cut-off", "no-target"
 _AROUND = " \t\r\n.!\"'`*“”‘’"
 _MAX_FAILURES = 5
 _CONNECT_SECONDS = 5.0
+_TICK = 0.1
 
 
 @dataclass(frozen=True)
@@ -90,16 +93,12 @@ class ChatJudge:
         """
         client = _client(self)
         run = _Run(self, client)
-        with client, ThreadPoolExecutor(self.n_at_once) as pool:
-            verdicts = []
-            try:
-                for verdict in pool.map(run.verdict, texts):
-                    verdicts.append(verdict)
-                    if progress is not None:
-                        progress(len(verdicts), len(texts))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        verdicts = []
+        with client:
+            for verdict in _in_order(run.verdict, texts, self.n_at_once):
+                verdicts.append(verdict)
+                if progress is not None:
+                    progress(len(verdicts), len(texts))
         return verdicts
 
     def prompt(self, text: Text) -> str:
@@ -120,6 +119,48 @@ class ChatJudge:
             return {"yes": text.emotion, "no": OTHER}.get(word)
         known = {name.lower(): name for name in self.classes}
         return known.get(word)
+
+
+def _in_order(
+    task: Callable[[Text], Verdict], texts: Sequence[Text], n_threads: int
+) -> Iterator[Verdict]:
+    """Yield the result for each text, in order.
+
+    The threads are daemons that nobody waits for: a request may hang for minutes, and an interrupt
+    or an error must not hang with it.
+    """
+    waiting: queue.SimpleQueue[tuple[int, Text]] = queue.SimpleQueue()
+    for item in enumerate(texts):
+        waiting.put(item)
+    done: queue.SimpleQueue[tuple[int, Verdict | BaseException]] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                index, text = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((index, task(text)))
+            except BaseException as error:
+                done.put((index, error))
+
+    for _ in range(min(n_threads, len(texts))):
+        threading.Thread(target=work, daemon=True).start()
+    ready: dict[int, Verdict | BaseException] = {}
+    try:
+        for index in range(len(texts)):
+            while index not in ready:
+                with contextlib.suppress(queue.Empty):
+                    at, outcome = done.get(timeout=_TICK)
+                    ready[at] = outcome
+            found = ready.pop(index)
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+    finally:
+        stop.set()
 
 
 class _Run:

@@ -181,14 +181,15 @@ def label_names(name: str, id2label: Mapping[Any, str]) -> tuple[str, ...]:
 def _load(name: str, folder: str, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    from emo.model.load import pick_device, unusable
+    from emo.model.load import pick_device, silent, unusable
 
     place = pick_device(device)
     loader: Any = AutoModelForSequenceClassification
     tokenizers: Any = AutoTokenizer
     try:
-        model = loader.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        tokenizer = tokenizers.from_pretrained(folder, local_files_only=True)
+        with silent():
+            model = loader.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+            tokenizer = tokenizers.from_pretrained(folder, local_files_only=True)
     # The library names no set of exceptions for files that are damaged.
     except Exception as error:
         raise unusable(f"the classifier {name} cannot be loaded", error) from None

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
+from emo.artifacts import sha256_text
 from emo.data.partial import PartFile
 from emo.data.texts import Text, Verdict, verdict_from_row
 from emo.judge.protocol import Judge, Progress
 
-_BLOCK = 256
+_BLOCK = 64
+
+
+def judge_settings(judge: Judge, texts: Sequence[Text]) -> dict[str, Any]:
+    """Return what decides the verdicts, for the part file of `judge_texts`."""
+    content = "\n".join(f"{text.id}\t{text.emotion}\t{text.reply!r}" for text in texts)
+    return {"judge": judge.name, "classes": list(judge.classes), "texts": sha256_text(content)}
 
 
 def judge_texts(

@@ -98,19 +98,22 @@ def plan_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     return batches
 
 
-def check_lengths(rows: Sequence[Sequence[int]], context: int | None) -> None:
+def check_lengths(
+    rows: Sequence[Sequence[int]], context: int | None, names: Sequence[str] | None = None
+) -> None:
     """Refuse rows that are empty or longer than the model reads.
 
     Raises
     ------
     DataError
-        Naming the first such row.
+        Naming the first such row, by its number where it has no name.
     """
     for i, row in enumerate(rows):
+        name = f"{i}" if names is None else names[i]
         if not row:
-            raise DataError(f"text {i} holds no tokens")
+            raise DataError(f"text {name} holds no tokens")
         if context is not None and len(row) > context:
             raise DataError(
-                f"text {i} has {len(row)} tokens, but the model reads at most {context}",
+                f"text {name} has {len(row)} tokens, but the model reads at most {context}",
                 hint="shorten the text",
             )

@@ -30,6 +30,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     trust_remote_code: bool = False,
+    threads: int = 0,
 ) -> LanguageModel:
     """Load a model from a folder or the hub, ready for hooks, capture and generation.
 
@@ -49,6 +50,8 @@ def load_model(
         `float16`.
     trust_remote_code : bool
         Let code of the repository run.
+    threads : int
+        Threads of torch on the CPU, for the whole process; as torch chooses when 0.
 
     Returns
     -------
@@ -64,6 +67,10 @@ def load_model(
         When the hub cannot be reached or memory does not suffice.
     """
     import_extra("transformers", "model")
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
     place = pick_device(device)
     number_format = _dtype(dtype, place)
     source = find_model(str(name_or_folder), revision=revision, remote_code=trust_remote_code)
@@ -73,7 +80,7 @@ def load_model(
             f"{source.name} is quantised: its weights cannot be read as numbers",
             hint="take the unquantised model",
         )
-    with _quiet():
+    with silent():
         tokenizer = _tokenizer(source, trust_remote_code=trust_remote_code)
         module = _module(source, number_format, trust_remote_code=trust_remote_code)
     try:
@@ -183,7 +190,7 @@ def unusable(what: str, error: Exception) -> EmoError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Keep transformers from talking while it loads."""
     from transformers import utils
 

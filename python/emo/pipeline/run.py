@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any, Protocol
 from emo.analysis.directions import Directions, directions
 from emo.analysis.rows import accepted_ids
 from emo.analysis.score import open_checkpoint, score
-from emo.artifacts import package_version, read_json, write_json, write_jsonl
+from emo.artifacts import package_version, read_input, read_json, write_json, write_jsonl
+from emo.data.partial import PartFile
 from emo.data.prompts import PromptBuilder
-from emo.data.samples import samples_hash
+from emo.data.samples import DEFAULT_EMOTIONS, samples_hash, scenario_text
 from emo.data.texts import (
-    Text,
     read_texts,
     read_verdicts,
     write_texts,
@@ -24,20 +25,24 @@ from emo.data.texts import (
 )
 from emo.errors import UsageError, did_you_mean
 from emo.experiments.capture import CaptureSettings, capture, items_from_texts
-from emo.experiments.elicit import Push, elicit
+from emo.experiments.elicit import Push
 from emo.experiments.evaluate import methods_table
 from emo.experiments.fluency import likelihoods, quality
 from emo.experiments.probes import geometry
+from emo.experiments.replies import elicit_kept
 from emo.experiments.strength import Plan, Strength, choose
 from emo.judge import Judge, open_judge
+from emo.judge.protocol import coverage, measured
+from emo.judge.run import judge_settings, judge_texts
 from emo.model.language_model import LanguageModel
 from emo.pipeline.folder import Stage, check_configuration, refuse_foreign, run_stages
-from emo.pipeline.settings import RunSettings, data_statistics, divide, part, scenario_of
+from emo.pipeline.settings import RunSettings, data_statistics, divide, part
 from emo.report import build
 from emo.store import Store, folder_lock
 
 POSITIONS = ("last", "reply")
 Report = Callable[[int, int], None]
+_Asked = tuple[list[Any], str, Push | None]
 
 
 class Talk(Protocol):
@@ -57,6 +62,9 @@ def run(
     folder: Path,
     settings: RunSettings,
     talk: Talk,
+    *,
+    device: str = "auto",
+    check: Path | None = None,
 ) -> dict[str, Any]:
     """Run every stage that is not done yet in `folder`; returns ``summary.json``.
 
@@ -71,6 +79,11 @@ def run(
         The run folder, made when missing.
     settings : RunSettings
     talk : Talk
+    device : str
+        Where a Hugging Face judge runs.
+    check : Path, optional
+        Labelled texts on which the judge's reliability is measured; else it is what the judge
+        knows about itself.
 
     Raises
     ------
@@ -85,7 +98,12 @@ def run(
     """
     refuse_foreign(folder)
     discovery, test = divide(Path(data), test_data and Path(test_data), settings)
-    judge = open_judge(settings.judge, emotions=settings.emotions)
+    judge = open_judge(
+        settings.judge,
+        emotions=tuple(dict.fromkeys((*DEFAULT_EMOTIONS, *settings.emotions))),
+        device=device,
+        batch_size=settings.batch_size,
+    )
     _check_emotions(settings.emotions, judge)
     model = load()
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,13 +118,18 @@ def run(
                     for name, samples in (("discovery", discovery), ("test", test))
                 },
                 "prompts": work.builder.template_sha,
+                "judge": {
+                    "name": judge.name,
+                    "classes": list(judge.classes),
+                    "check": check and hashlib.sha256(read_input(check)).hexdigest(),
+                },
                 # The size of a batch changes no more than rounding, and memory may ask for less.
                 "options": {k: v for k, v in asdict(settings).items() if k != "batch_size"},
                 "seed": settings.seed,
                 "version": package_version(),
             },
         )
-        work.discovery, work.test = discovery, test
+        work.discovery, work.test, work.check = discovery, test, check
         seconds = run_stages(folder, work.stages(), talk.stage)
         return work.summarise(seconds)
 
@@ -136,6 +159,7 @@ class _Run:
         self.builder = PromptBuilder(model.tokenizer)
         self.discovery: list[Any] = []
         self.test: list[Any] = []
+        self.check: Path | None = None
 
     def stages(self) -> list[Stage]:
         found = ("texts-discovery.jsonl", "verdicts-discovery.jsonl")
@@ -144,6 +168,7 @@ class _Run:
         return [
             Stage("data", ("run.json",), ("data.json",), self._data),
             Stage("elicit", ("run.json",), found[:1], self._elicit),
+            Stage("reliability", ("run.json",), ("reliability.json",), self._reliability),
             Stage("judge", found[:1], found[1:], self._judge_discovery),
             Stage("capture", found[:1], ("store",), self._capture),
             Stage("directions", (*found[1:], "store"), both, self._directions),
@@ -165,25 +190,44 @@ class _Run:
         }
         write_json(self._path("data.json"), statistics)
 
-    def _texts(self, samples: list[Any], method: str, push: Push | None = None) -> list[Text]:
-        with self.talk.progress(f"generate: {method}") as report:
-            return elicit(
-                self.model,
-                samples,
-                emotions=self.settings.emotions,
-                method=method,
-                builder=self.builder,
-                push=push,
-                max_new_tokens=self.settings.max_new_tokens,
-                batch_size=self.settings.batch_size,
-                progress=report,
-            )
+    def _texts(self, output: str, asked: Sequence[_Asked]) -> None:
+        """Elicit by one method after the other into one file; finished rows are kept beside it."""
+        texts, parts = [], []
+        for samples, method, push in asked:
+            with self.talk.progress(f"generate: {method}") as report:
+                found, part = elicit_kept(
+                    self._path(f"{output}.{method}"),
+                    self.model,
+                    samples,
+                    emotions=self.settings.emotions,
+                    method=method,
+                    builder=self.builder,
+                    push=push,
+                    max_new_tokens=self.settings.max_new_tokens,
+                    batch_size=self.settings.batch_size,
+                    progress=report,
+                )
+            texts += found
+            parts.append(part)
+        write_texts(self._path(output), texts)
+        for part in parts:
+            part.remove()
 
     def _elicit(self) -> None:
-        write_texts(self._path("texts-discovery.jsonl"), self._texts(self.discovery, "prompting"))
+        self._texts("texts-discovery.jsonl", [(self.discovery, "prompting", None)])
 
     def _judge(self, texts: str, verdicts: str) -> None:
-        write_verdicts(self._path(verdicts), self.judge.judge(read_texts(self._path(texts))))
+        rows = read_texts(self._path(texts))
+        part = PartFile(self._path(verdicts), judge_settings(self.judge, rows))
+        with self.talk.progress("judge") as report:
+            found = judge_texts(self.judge, rows, part=part, progress=report)
+        write_verdicts(self._path(verdicts), found)
+        part.remove()
+
+    def _reliability(self) -> None:
+        known = dict(self.judge.reliability)
+        record = known if self.check is None else measured(self.judge, self.check)
+        write_json(self._path("reliability.json"), record)
 
     def _judge_discovery(self) -> None:
         self._judge("texts-discovery.jsonl", "verdicts-discovery.jsonl")
@@ -234,7 +278,7 @@ class _Run:
                     max_new_tokens=settings.max_new_tokens,
                     batch_size=settings.batch_size,
                 ),
-                held_out={scenario_of(sample) for sample in self.test},
+                held_out={scenario_text(sample) for sample in self.test},
                 seed=settings.seed,
                 progress=report,
             )
@@ -261,10 +305,13 @@ class _Run:
     def _generate(self) -> None:
         push, settings = self._push(), self.settings
         steered = part(self.test, settings.steer_scenarios, settings.seed)
-        texts = self._texts(self.test, "baseline") + self._texts(self.test, "prompting")
-        texts += self._texts(steered, "steering", push)
-        texts += self._texts(steered, "random", push.randomised(settings.seed))
-        write_texts(self._path("texts.jsonl"), texts)
+        asked = [
+            (self.test, "baseline", None),
+            (self.test, "prompting", None),
+            (steered, "steering", push),
+            (steered, "random", push.randomised(settings.seed)),
+        ]
+        self._texts("texts.jsonl", asked)
 
     def _fluency(self) -> None:
         texts = read_texts(self._path("texts.jsonl"))
@@ -306,7 +353,11 @@ class _Run:
             "methods": methods_table(
                 texts, verdicts, plain, named=named, emotions=self.settings.emotions
             ),
-            "judge": {"name": self.judge.name, "reliability": dict(self.judge.reliability)},
+            "judge": {
+                "name": self.judge.name,
+                "coverage": coverage(verdicts),
+                "reliability": read_json(self._path("reliability.json"), "reliability"),
+            },
             "steering": push.settings()
             | {
                 "position": push.directions.position,

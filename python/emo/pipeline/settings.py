@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emo.data.samples import DEFAULT_EMOTIONS, Sample, read_samples
+from emo.data.samples import DEFAULT_EMOTIONS, Sample, read_samples, scenario_text
 from emo.errors import DataError
 
 _SMOKE_SCENARIOS = 10
@@ -107,13 +107,13 @@ def divide(
         discovery = [sample for sample in discovery if scenario_of(sample) not in held_out]
     else:
         test = _events(test_data)
-        known = {sample.content for sample in discovery}
-        shared = [sample.id for sample in test if sample.content in known]
+        known = {scenario_text(sample) for sample in discovery}
+        shared = [sample.id for sample in test if scenario_text(sample) in known]
         if shared:
             raise DataError(
-                f"{len(shared)} texts of the test data are in the discovery data too, "
+                f"{len(shared)} samples of the test data tell a scenario of the discovery data, "
                 f"first {shared[0]}",
-                hint="give two sets without common texts, or leave out --test-data",
+                hint="give two sets without common scenarios, or leave out --test-data",
             )
     return _first(discovery, settings.limit), _first(test, settings.limit)
 
