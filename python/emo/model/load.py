@@ -68,8 +68,6 @@ def load_model(
     """
     import_extra("transformers", "model")
     if threads:
-        import torch
-
         torch.set_num_threads(threads)
     place = pick_device(device)
     number_format = _dtype(dtype, place)
