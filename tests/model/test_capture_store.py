@@ -59,10 +59,13 @@ def test_other_spans_are_another_store(llama: LanguageModel, tmp_path: Path) -> 
     settings = replace(SETTINGS, positions=("last", "span"))
     sample = Sample("a", "a", text="What a lovely day.", spans=((7, 13),))
     builder = PromptBuilder(llama.tokenizer)
-    _capture(llama, items_from_samples([sample], builder, ()), tmp_path / "s", settings)
+    marked = items_from_samples([sample], builder, ())
     moved = items_from_samples([replace(sample, spans=((0, 4),))], builder, ())
+    _capture(llama, marked, tmp_path / "s", settings)
     with pytest.raises(SettingsError, match="spans was"):
         _capture(llama, moved, tmp_path / "s", settings)
+    whole = _capture(llama, marked, tmp_path / "whole")
+    assert _capture(llama, moved, tmp_path / "whole").fingerprint == whole.fingerprint
 
 
 def _capture(
