@@ -59,18 +59,24 @@ _CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": ("OPTConfig", {**_COMMON, "ffn_dim": 48, "word_embed_proj_dim": 32}),
     "gemma2": ("Gemma2Config", {**_GROUPED, "head_dim": 16, "sliding_window": 12}),
     "gemma3_text": ("Gemma3TextConfig", {**_GROUPED, "head_dim": 16, "sliding_window": 12}),
+    "gemma3": ("Gemma3Config", {**_GROUPED, "head_dim": 16, "sliding_window": 12}),
     "phi3": ("Phi3Config", _GROUPED),
     "olmo2": ("Olmo2Config", _GROUPED),
+}
+_EYE = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
 }
 NAMES = tuple(_CONFIGS)
 
 
 def tiny_module(name: str, *, seed: int = 0, **config: Any) -> Any:
     """Hugging Face model with random weights, norms and biases included."""
-    config_class, fields = _CONFIGS[name]
-    module = transformers.AutoModelForCausalLM.from_config(
-        getattr(transformers, config_class)(**{**fields, **config})
-    )
+    module = transformers.AutoModelForCausalLM.from_config(_config(name, config))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -80,6 +86,15 @@ def tiny_module(name: str, *, seed: int = 0, **config: Any) -> Any:
             else:
                 parameter.add_(0.2 * noise)
     return module
+
+
+def _config(name: str, changes: dict[str, Any]) -> Any:
+    """Configuration of a family; beside a tiny eye where it reads images too."""
+    config_class, fields = _CONFIGS[name]
+    fields = {**fields, **changes}
+    if name == "gemma3":
+        fields = {"text_config": fields, "vision_config": _EYE, "mm_tokens_per_image": 4}
+    return getattr(transformers, config_class)(**fields)
 
 
 def tiny_model(

@@ -122,8 +122,8 @@ class Family:
     def weight_names(self, weight: Weight, layer: int | None = None) -> tuple[str, ...]:
         """Names under which a checkpoint may hold a weight, most likely first.
 
-        Checkpoints saved from the bare body lack its prefix.  A tied model has no unembedding
-        of its own: the token embedding comes last among its names.
+        Checkpoints saved from the bare body lack its prefix, or the first part of it.  A tied
+        model has no unembedding of its own: the token embedding comes last among its names.
 
         >>> family_of("gpt2").weight_names("down_proj", 3)
         ('transformer.h.3.mlp.c_proj.weight', 'h.3.mlp.c_proj.weight')
@@ -131,8 +131,9 @@ class Family:
         if weight == "unembed":
             heads = tuple(f"{name}.weight" for name in self.unembed)
             return heads + self.weight_names("embed")
-        full = f"{self.body}.{self._path_in_body(weight, layer)}"
-        return full, full.partition(".")[2]
+        path = self._path_in_body(weight, layer)
+        full = f"{self.body}.{path}"
+        return tuple(dict.fromkeys((full, full.partition(".")[2], path)))
 
     def _path_in_body(self, weight: Weight, layer: int | None) -> str:
         if weight == "embed":
@@ -160,7 +161,7 @@ class Family:
 
     def soft_cap(self, config: Mapping[str, Any]) -> float | None:
         """Cap of the logits, or None where they are not capped."""
-        cap = config.get(self.soft_cap_key) if self.soft_cap_key else None
+        cap = _text_part(config).get(self.soft_cap_key) if self.soft_cap_key else None
         return None if cap is None else float(cap)
 
     def eps(self, config: Mapping[str, Any]) -> float:
@@ -169,8 +170,12 @@ class Family:
         >>> family_of("olmo2").eps({"rms_norm_eps": 1e-3})
         0.001
         """
-        config = config.get("text_config") or config
-        return float(config.get("rms_norm_eps", self.norm_eps))
+        return float(_text_part(config).get("rms_norm_eps", self.norm_eps))
+
+
+def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration of the language model inside that of a model of texts and images."""
+    return config.get("text_config") or config
 
 
 def _llama_like(name: str, **fields: Any) -> Family:
@@ -198,6 +203,7 @@ FAMILIES: tuple[Family, ...] = (
     _llama_like("phi3"),
     _llama_like("gemma2", **_SANDWICH),
     _llama_like("gemma3_text", **_SANDWICH),
+    _llama_like("gemma3", body="model.language_model", **{**_SANDWICH, "soft_cap_key": None}),
     _llama_like(
         "olmo2",
         mid="mlp",
@@ -249,6 +255,11 @@ FAMILIES: tuple[Family, ...] = (
 )
 _WRONG_CONFIG = "is its config.json that of the model?"
 _BY_TYPE = {family.name: family for family in FAMILIES}
+
+
+def is_family(model_type: object) -> bool:
+    """Whether there is a row for this Hugging Face `model_type`."""
+    return isinstance(model_type, str) and model_type in _BY_TYPE
 
 
 def family_of(model_type: str) -> Family:
@@ -314,7 +325,7 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     >>> shape_of({"n_layer": 2, "n_embd": 8, "n_head": 4}).d_mlp
     32
     """
-    config = config.get("text_config") or config
+    config = _text_part(config)
     n_layers = _size(config, "num_hidden_layers", "n_layer", "num_layers")
     d_model = _size(config, "hidden_size", "n_embd", "d_model")
     n_heads = _size(config, "num_attention_heads", "n_head", "num_heads")

@@ -117,7 +117,7 @@ def test_contributions_sum_to_what_the_sublayer_adds(scored):
 
 def test_only_families_with_a_norm_behind_the_projection_are_linearised(scored):
     model, *_, scores = scored
-    assert scores.linearised == (model.family.name in ("gemma2", "gemma3_text", "olmo2"))
+    assert scores.linearised == (model.family.name in ("gemma2", "gemma3", "gemma3_text", "olmo2"))
 
 
 def _frozen(model, prompts, site, v):

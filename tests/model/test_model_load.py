@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from tiny_models import CONTEXT, EOS
 
 from emo import families
 from emo.errors import ModelError, ResourceError, UsageError
@@ -38,6 +39,18 @@ def test_loaded_model_is_the_saved_one(tiny_folder, tiny_llama, capfd) -> None:
     prompt = tuple(model.tokenizer("Hello")["input_ids"])
     assert generate(model, [prompt], max_new_tokens=5) == generate(
         tiny_llama, [prompt], max_new_tokens=5
+    )
+
+
+def test_a_model_of_texts_and_images_is_loaded_for_its_texts(tmp_path, tiny_model) -> None:
+    made = tiny_model("gemma3", tokenizer=True)
+    made.module.save_pretrained(tmp_path)
+    made.tokenizer.save_pretrained(tmp_path)
+    model = load_model(tmp_path, device="cpu")
+    assert (model.family.name, model.context, model.n_layers) == ("gemma3", CONTEXT, 3)
+    assert EOS in model.eos_ids
+    assert generate(model, [(1, 2, 3)], max_new_tokens=5) == generate(
+        made, [(1, 2, 3)], max_new_tokens=5
     )
 
 

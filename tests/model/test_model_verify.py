@@ -66,6 +66,7 @@ def test_soft_cap_and_untied_unembedding_hold() -> None:
         ("gpt2", {"mid": "ln_1"}, "resid_pre + attn_out = resid_mid"),
         ("gemma2", {"attn_norm": None}, "resid_pre + attn_out = resid_mid"),
         ("gemma3_text", {"mlp_norm": None}, "resid_mid + mlp_out = resid_post"),
+        ("gemma3", {"mlp_norm": None}, "resid_mid + mlp_out = resid_post"),
         ("olmo2", {"mid": "post_feedforward_layernorm"}, "resid_pre + attn_out = resid_mid"),
         ("gpt_neox", {"parallel": False}, "resid_pre + attn_out = resid_mid"),
         ("opt", {"mid": "self_attn_layer_norm"}, "resid_pre + attn_out = resid_mid"),

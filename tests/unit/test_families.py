@@ -12,8 +12,8 @@ from emo.families import FAMILIES, Shape, Tap, family_of, shape_of
 from emo.sites import PARTS
 
 
-def test_there_are_twelve_families_with_different_names() -> None:
-    assert len(FAMILIES) == len({family.name for family in FAMILIES}) == 12
+def test_there_are_thirteen_families_with_different_names() -> None:
+    assert len(FAMILIES) == len({family.name for family in FAMILIES}) == 13
 
 
 def test_families_do_not_import_torch() -> None:
@@ -40,7 +40,7 @@ def test_flags() -> None:
     }
     assert flagged == {
         "parallel": {"gpt_neox"},
-        "post_norm": {"gemma2", "gemma3_text", "olmo2"},
+        "post_norm": {"gemma2", "gemma3", "gemma3_text", "olmo2"},
         "transposed": {"gpt2"},
         "soft_cap_key": {"gemma2", "gemma3_text"},
     }
@@ -60,6 +60,9 @@ def test_configuration_decides_whether_neox_is_parallel() -> None:
 def test_soft_cap_comes_from_the_configuration() -> None:
     assert family_of("gemma2").soft_cap({"final_logit_softcapping": 30}) == 30.0
     assert family_of("gemma2").soft_cap({}) is None
+    nested = {"text_config": {"final_logit_softcapping": 30, "rms_norm_eps": 1e-3}}
+    assert family_of("gemma2").soft_cap(nested) == 30.0
+    assert family_of("gemma3").eps(nested) == 1e-3
     assert family_of("llama").soft_cap({"final_logit_softcapping": 30}) is None
 
 
@@ -71,6 +74,7 @@ def test_weight_names_with_and_without_the_prefix() -> None:
     assert family_of("opt").weight_names("final_norm") == (
         "model.decoder.final_layer_norm.weight",
         "decoder.final_layer_norm.weight",
+        "final_layer_norm.weight",
     )
     assert family_of("gpt_neox").weight_names("unembed")[:2] == (
         "embed_out.weight",

@@ -10,6 +10,7 @@ from store_toys import Toy
 from emo.errors import ModelError, UsageError
 from emo.sites import Site
 from emo.store import Checkpoint, weights_hash
+from emo.store.weights import model_type
 
 TOY = Toy()
 SINGLE = "model.safetensors"
@@ -152,3 +153,23 @@ def test_a_quantised_matrix_is_refused(folder):
     save_file(tensors, folder / SINGLE)
     with pytest.raises(ModelError, match="float matrix"):
         Checkpoint.open(folder).projection(Site(0, "mlp_act"))
+
+
+@pytest.mark.parametrize(
+    "prefix", ["language_model.model", "model.language_model", "language_model"]
+)
+def test_weights_of_a_model_of_texts_and_images(tmp_path, prefix):
+    text = {"model_type": "gemma3_text"}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
+    name = f"{prefix}.layers.0.mlp.down_proj.weight"
+    eye = "vision_tower.encoder.layers.0.mlp.down_proj.weight"
+    save_file({eye: np.zeros((2, 3)), name: np.ones((4, 5), np.float32)}, tmp_path / SINGLE)
+    checkpoint = Checkpoint.open(tmp_path)
+    assert checkpoint.family.name == "gemma3"
+    assert checkpoint.projection(Site(0, "mlp_act")).tensor == name
+
+
+def test_an_unknown_wrapper_has_the_family_of_its_text_part(tmp_path):
+    config = {"model_type": "llava", "text_config": {"model_type": "mistral"}}
+    assert model_type(config, tmp_path) == "mistral"
+    assert model_type({"model_type": "lama", "text_config": None}, tmp_path) == "lama"

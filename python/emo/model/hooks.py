@@ -56,7 +56,7 @@ def record(
 
     handles: list[Any] = []
     try:
-        handles.append(tokens.watch(model.body))
+        handles += tokens.watch(model)
         for site in dict.fromkeys(sites):
             tap = model.family.tap(site.part)
             if tap is None:
@@ -89,7 +89,7 @@ def edit(model: LanguageModel, edits: Mapping[Site, Edit]) -> Iterator[None]:
     tokens = _Tokens()
     handles: list[Any] = []
     try:
-        handles.append(tokens.watch(model.body))
+        handles += tokens.watch(model)
         for site, change in edits.items():
             tap = model.family.tap(site.part)
             if tap is None:
@@ -111,10 +111,15 @@ class _Tokens:
         self._mask: torch.Tensor | None = None
         self._positions: torch.Tensor | None = None
 
-    def watch(self, body: nn.Module) -> Any:
-        return body.register_forward_pre_hook(self._enter, with_kwargs=True, prepend=True)
+    def watch(self, model: LanguageModel) -> list[Any]:
+        return [
+            module.register_forward_pre_hook(self._enter, with_kwargs=True, prepend=True)
+            for module in (model.module, model.body)
+        ]
 
     def _enter(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if isinstance(kwargs.get("attention_mask"), dict):
+            return  # a model around the body made these masks from what it was seen to get
         ids = args[0] if args else kwargs.get("input_ids")
         if ids is None:
             ids = kwargs["inputs_embeds"]

@@ -75,7 +75,7 @@ class LanguageModel:
             family.resolve(config),
             shape_of(config),
             name=fields.pop("name", str(config.get("model_type"))),
-            context=getattr(hugging_face.config, "max_position_embeddings", None),
+            context=getattr(_text_config(module), "max_position_embeddings", None),
             eos_ids=_eos_ids(module, tokenizer),
             soft_cap=family.soft_cap(config),
             **fields,
@@ -237,10 +237,16 @@ def cache_name(body: nn.Module) -> str:
     return "cache" if "cache" in arguments else "past_key_values"
 
 
+def _text_config(module: nn.Module) -> Any:
+    """Return the configuration of the language model, for one of texts and images too."""
+    hugging_face: Any = module
+    return hugging_face.config.get_text_config()
+
+
 def _eos_ids(module: nn.Module, tokenizer: Any) -> frozenset[int]:
     named = [
         getattr(getattr(module, "generation_config", None), "eos_token_id", None),
-        getattr(module.config, "eos_token_id", None),
+        getattr(_text_config(module), "eos_token_id", None),
         getattr(tokenizer, "eos_token_id", None),
     ]
     ids: set[int] = set()

@@ -17,7 +17,7 @@ from typing import Any
 
 from emo.artifacts import read_json, write_json
 from emo.errors import ArtifactError, ModelError, ResourceError, UsageError
-from emo.families import Family, Weight, family_of
+from emo.families import Family, Weight, family_of, is_family
 from emo.sites import Site
 
 SINGLE = "model.safetensors"
@@ -250,15 +250,16 @@ def read_config(folder: Path, name: str = CONFIG) -> dict[str, Any]:
 
 
 def model_type(config: Mapping[str, Any], folder: Path) -> str:
-    """Return the ``model_type`` of a configuration, that of the text part where there is one.
+    """Return the ``model_type`` of a configuration, or of its text part where only that is known.
 
     Raises
     ------
     ModelError
         When there is none.
     """
-    text = config.get("text_config")
-    name = (text if isinstance(text, dict) else config).get("model_type")
+    name, text = config.get("model_type"), config.get("text_config")
+    if isinstance(text, dict) and not is_family(name):
+        name = text.get("model_type")
     if not isinstance(name, str):
         raise ModelError(f"{folder / CONFIG} names no model_type", hint=_AGAIN)
     return name
