@@ -147,6 +147,19 @@ def test_duplicates_are_found_over_files_and_kinds_of_text(tmp_path):
     assert "near-duplicate" not in rules
 
 
+@pytest.mark.parametrize("text", ["मैंने आज रोटी खाई।", "🙂 🙂", "ΈΦΑΓΑ ψωμί"])
+def test_a_text_said_twice_is_found_in_any_script(tmp_path, text):
+    rows = [
+        {"id": "a", "text": text},
+        {"id": "b", "text": f" {text.lower()}"},
+        {"id": "c", "text": "🙁"},
+    ]
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    [finding] = validate([path]).found
+    assert (finding.rule, finding.line) == ("duplicate", 2)
+
+
 def test_near_duplicates_share_more_than_four_fifths_of_their_words(tmp_path):
     words = SCENARIO.split()
     assert len(set(words)) == 15

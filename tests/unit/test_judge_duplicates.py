@@ -33,6 +33,10 @@ def test_groups_are_the_connected_parts_of_all_close_pairs():
         np.testing.assert_array_equal(groups[:, None] == groups[None, :], same)
 
 
+def test_texts_without_words_are_close_only_when_they_are_the_same():
+    assert near_duplicates(["🙂", "🙁", "...", "🙂"]).tolist() == [0, 1, 2, 0]
+
+
 def test_named_groups_stay_together():
     texts = ["One thing here.", "Quite another thing.", "A third one now."]
     assert near_duplicates(texts, ["x", None, "x"]).tolist() == [0, 1, 0]

@@ -20,10 +20,13 @@ _TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 def tokens_of(text: str) -> list[str]:
     """Words of a text in any script, in lower case, to compare it by.
 
+    Where there are none, the text itself stands for them, cut at its spaces.
+
     >>> tokens_of("Он купил хлеб, OK?")
     ['он', 'купил', 'хлеб', 'ok']
     """
-    return _TOKEN.findall(text.casefold().replace("’", "'"))
+    folded = text.casefold()
+    return _TOKEN.findall(folded.replace("’", "'")) or folded.split()
 
 
 def similar_earlier(

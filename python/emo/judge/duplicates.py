@@ -54,7 +54,7 @@ def near_duplicates(
 
 
 def _shingles(text: str) -> Shingles:
-    tokens = [token for token in words(text) if token not in "!?"]
+    tokens = [token for token in words(text) if token not in "!?"] or text.split()
     if len(tokens) < 3:
         return frozenset({tuple(tokens)})
     return frozenset(zip(tokens, tokens[1:], tokens[2:], strict=False))
