@@ -186,7 +186,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     for number, line in split_lines(read_input(path)):
         where = f"{path}, line {number}"
-        yield number, parse_object(decode(line, where), where)
+        yield number, parse_object(decode(line, where, begins=number == 1), where)
 
 
 def read_input(path: Path) -> bytes:
@@ -216,8 +216,8 @@ def split_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def decode(data: bytes, where: str) -> str:
-    """Text of UTF-8 bytes; `where` names them in the error.
+def decode(data: bytes, where: str, *, begins: bool = True) -> str:
+    """Text of UTF-8 bytes; `where` names them in the error, `begins` those that begin a file.
 
     Raises
     ------
@@ -228,7 +228,8 @@ def decode(data: bytes, where: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        reason = "it looks like UTF-16" if data.startswith(marks) else error.reason
+        marked = begins and data.startswith(marks)
+        reason = "it looks like UTF-16" if marked else error.reason
         raise DataError(f"{where}: not UTF-8 ({reason})", hint="save the file as UTF-8") from None
 
 

@@ -60,6 +60,13 @@ def test_a_file_in_utf_16_has_one_problem_not_one_a_line(tmp_path):
     assert [(line, rule) for line, rule, _ in problems(path)] == [(1, "encoding")]
 
 
+def test_a_mark_of_utf_16_further_on_is_a_bad_line_among_good_ones(tmp_path):
+    path = written(tmp_path, b'{"id": "a"}\n\n\xff\xfe{"id": "b"}\n{"id": "c"}\n')
+    assert [row.fields.get("id") for row in scan_rows(path)] == ["a", None, "c"]
+    [(line, rule, said)] = problems(path)
+    assert (line, rule, "UTF-16" in said) == (3, "encoding", False)
+
+
 def test_scanning_goes_on_behind_a_bad_line(tmp_path):
     path = written(tmp_path, b'{"id": "a"}\n{"id": \n{"id": "\xe9"}\n[1]\n{"id": "b"}\n')
     rows = list(scan_rows(path))

@@ -119,7 +119,7 @@ def scan_rows(path: Path) -> Iterator[Row]:
 def _line_rows(path: Path, data: bytes) -> Iterator[Row]:
     for number, line in split_lines(data):
         try:
-            text = decode(line, f"{path}, line {number}")
+            text = decode(line, f"{path}, line {number}", begins=number == 1)
         except DataError as error:
             yield Row(path, number, problem=error, rule="encoding")
             if number == 1 and line.startswith(_UTF16):
@@ -131,7 +131,7 @@ def _line_rows(path: Path, data: bytes) -> Iterator[Row]:
 def _whole(path: Path, data: bytes, rows: Callable[[Path, str], Iterator[Row]]) -> Iterator[Row]:
     for number, line in split_lines(data):
         try:
-            decode(line, f"{path}, line {number}")
+            decode(line, f"{path}, line {number}", begins=number == 1)
         except DataError as error:
             yield Row(path, number, problem=error, rule="encoding")
             return

@@ -65,7 +65,7 @@ def read_lexicon(path: Path) -> frozenset[str]:
     found = set()
     for number, line in split_lines(read_input(path)):
         where = f"{path}, line {number}"
-        word = decode(line, where).strip().lower()
+        word = decode(line, where, begins=number == 1).strip().lower()
         if word.startswith("#"):
             continue
         if not WORD.fullmatch(word):
