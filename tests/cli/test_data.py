@@ -109,6 +109,12 @@ def test_stats_count(emo):
     assert json.loads(out)["counts"]["valence"]["negative"] == 320
 
 
+def test_stats_of_the_first_rows(emo, tmp_path):
+    path = written(tmp_path, RECORD, {"skeleton_id": "broken"})
+    code, out, _ = emo("data", "stats", path, PAIR[1], "--limit", 1)
+    assert (code, out.splitlines()[0]) == (0, "1 rows, 3 samples")
+
+
 def test_stats_of_sentences_show_first_words(emo):
     _, out, _ = emo("data", "stats", bundled("small") / "baseline.jsonl")
     [line] = [line for line in out.splitlines() if line.startswith("apology ") and "." in line]

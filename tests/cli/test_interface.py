@@ -13,7 +13,7 @@ FLAGS = {
     "run": "--model --data --test-data -o --output --smoke --judge --emotions --limit --batch-size"
     " --seed --revision --device --threads --json --quiet",
     "data validate": "files --json --quiet",
-    "data stats": "files --json",
+    "data stats": "files --limit --json",
     "data import": "file -o --output --json --quiet",
     "generate": "--model --data --emotions --no-instruct --directions --steer --alpha --alpha-norm"
     " --layers --scope -o --output --batch-size --limit --revision --device --threads --json"

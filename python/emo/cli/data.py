@@ -59,10 +59,11 @@ def validate(files: tuple[Path, ...], *, min_words: int | None, as_json: bool, q
 
 @data.command()
 @_FILES
+@click.option("--limit", type=click.IntRange(min=1), help="Count only the first N rows.")
 @options.as_json
-def stats(files: tuple[Path, ...], *, as_json: bool) -> None:
+def stats(files: tuple[Path, ...], *, limit: int | None, as_json: bool) -> None:
     """Count samples, words and openings of data files."""
-    summary = summarise(files)
+    summary = summarise(files, limit=limit)
     if as_json:
         options.print_json(summary.to_json())
     else:

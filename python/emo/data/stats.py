@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,8 @@ class Summary:
         return asdict(self)
 
 
-def summarise(paths: Sequence[Path], *, top: int = 10) -> Summary:
-    """Describe one or more data files; `top` openings are listed.
+def summarise(paths: Sequence[Path], *, top: int = 10, limit: int | None = None) -> Summary:
+    """Describe one or more data files, or their first `limit` rows; `top` openings are listed.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def summarise(paths: Sequence[Path], *, top: int = 10) -> Summary:
         When a file is missing, empty or breaks the schema; the message names the line.
     """
     files = [file for path in paths for file in files_of(Path(path))]
-    rows = [row for file in files for row in read_rows(file)]
+    rows = list(islice(chain.from_iterable(map(read_rows, files)), limit))
     if not rows:
         raise DataError(
             f"{', '.join(map(str, files))}: no samples",
