@@ -11,6 +11,7 @@ demo: $(READY)
 	$(BIN)/emo demo -o emo-demo
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs python >= 3.11: make PYTHON=...")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "this Python lacks venv: install it (python3-venv) or make PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 $(READY): $(BIN)/uv $(SOURCES) tools/build_backend.py
