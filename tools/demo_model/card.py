@@ -21,6 +21,7 @@ from emo.experiments.fluency import quality
 from emo.model.load import load_model
 from emo.pipeline.run import run
 from emo.pipeline.settings import DEMO
+from writer import KIND_SHARES
 
 _MODEL = bundled("demo-model")
 _NAMES = {
@@ -85,7 +86,7 @@ def card(
 ) -> str:
     """Return the model card in Markdown."""
     settings, steering, judge = training["settings"], summary["steering"], summary["judge"]
-    shares = {name: f"{share:.0%}" for name, share in corpus.KIND_SHARES.items()}
+    shares = {name: f"{share:.0%}" for name, share in KIND_SHARES.items()}
     n_conversations = sum(phase["conversations"] for phase in training["phases"])
     n_tokens = sum(int(curve[-1]["tokens"]) for curve in training["loss_curves"].values())
     steered, plain = (summary["methods"][name]["perplexity"] for name in ("steering", "baseline"))
