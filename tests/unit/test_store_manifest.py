@@ -1,13 +1,14 @@
 import contextlib
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from store_toys import Toy
 
 from emo.errors import ArtifactError, SettingsError, UsageError
-from emo.store import StorePlan
+from emo.store import StorePlan, StoreWriter
 from emo.store.manifest import (
     MANIFEST,
     check_same_settings,
@@ -104,6 +105,22 @@ def test_a_changed_record_of_the_model_is_found(manifest, name):
     damaged["model"][name] = "x" if isinstance(damaged["model"][name], str) else 999
     with pytest.raises(ArtifactError, match=name):
         parse_manifest(damaged, HERE)
+
+
+@pytest.mark.parametrize("change", [lambda m, k: m.update({k: "x"}), lambda m, k: m.pop(k)])
+@pytest.mark.parametrize("name", ["tokenizer_sha", "n_kv_heads", "dtype", "attention"])
+def test_all_that_is_recorded_of_the_model_is_compared(tmp_path, name, change):
+    more = {"tokenizer_sha": "t", "n_kv_heads": 2, "dtype": "float32", "attention": "sdpa"}
+    plan = Toy().plan(fields={"tokenizer": "t"})
+    plan = replace(plan, model={**plan.model, **more, "revision": "main"})
+    with StoreWriter(tmp_path / "s", plan) as writer:
+        Toy().write_shard(writer, 0)
+        value = dict(writer.finish().manifest)
+    value["model"]["revision"] = "another"
+    parse_manifest(value, HERE)
+    change(value["model"], name)
+    with pytest.raises(ArtifactError, match=name):
+        parse_manifest(value, HERE)
 
 
 def test_a_shard_name_cannot_leave_the_folder(manifest):

@@ -30,7 +30,8 @@ KIND = "emo-store"
 FORMAT = 1
 ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 MODEL_KEYS = ("name", "weight_sha", "family", "n_layers", "d_model", "n_heads", "d_head", "d_mlp")
-_SHAPE_KEYS = ("family", "n_layers", "d_model", "n_heads", "d_head", "d_mlp")
+# Entries of the model's record that may change between runs, or have a field of their own.
+_OWN_FIELDS = ("name", "folder", "revision", "weight_sha", "tokenizer_sha")
 _SHARD_FILE = re.compile(r"shards/\d{5,}\.safetensors")
 _SHOWN_FIELDS = 12
 _RESTORE = "restore it from a copy, or capture again into a new folder"
@@ -47,8 +48,8 @@ class StorePlan:
         data, prompts, attention implementation, batching. Sites, positions, dtype, samples, the
         split into shards and the format version are added here, so that none is forgotten.
     model : mapping
-        What readers need: `MODEL_KEYS` and ``folder`` (None when the model lies in none). Only
-        the family and the sizes are in the fingerprint: name and folder may change between runs.
+        What readers need: `MODEL_KEYS` and ``folder`` (None when the model lies in none). All
+        but name, folder and revision is in the fingerprint: these may change between runs.
     dtype : str
         ``BF16``, ``F16`` or ``F32``: how every site is stored.
     sites : mapping of Site to int
@@ -89,7 +90,7 @@ class StorePlan:
             "positions": list(self.positions),
             "samples": hashlib.sha256(samples_bytes(self.samples)).hexdigest(),
             "shards": [[shard.get(name, 0) for name in self.positions] for shard in self.shards],
-            "model": {name: self.model[name] for name in _SHAPE_KEYS},
+            "model": {key: self.model[key] for key in self.model if key not in _OWN_FIELDS},
         }
         clash = sorted(own.keys() & self.fields.keys())
         if clash:
@@ -316,7 +317,7 @@ def _check_model(manifest: Manifest) -> None:
     model, fields = manifest.model, manifest.fields
     told = {"weight_sha": fields.get("weights"), "tokenizer_sha": fields.get("tokenizer")}
     for name, value in (told | fields.get("model", {})).items():
-        if value is not None and name in model and model[name] != value:
+        if value is not None and model.get(name) != value:
             raise ValueError(f"the model's {name} differs from its fields")
 
 
