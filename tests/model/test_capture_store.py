@@ -177,6 +177,13 @@ def test_a_position_that_no_text_has_is_refused(
         _capture(llama, items, tmp_path, replace(SETTINGS, positions=("reply",)))
 
 
+def test_a_text_that_is_too_long_is_named_by_its_id(llama: LanguageModel, tmp_path: Path) -> None:
+    samples = [Sample(f"s{i}", f"s{i}", text="word " * length) for i, length in ((3, 2), (7, 200))]
+    items = items_from_samples(samples, PromptBuilder(llama.tokenizer), ())
+    with pytest.raises(DataError, match="text s7 has"):
+        _capture(llama, items, tmp_path)
+
+
 def test_empty_data_is_refused(llama: LanguageModel, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing to capture"):
         _capture(llama, [], tmp_path)

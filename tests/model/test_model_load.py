@@ -54,6 +54,20 @@ def test_a_model_of_texts_and_images_is_loaded_for_its_texts(tmp_path, tiny_mode
     )
 
 
+@pytest.mark.parametrize("fits", [True, False])
+def test_the_number_of_threads_is_set(folder, monkeypatch, fits) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    if fits:
+        load_model(folder, device="cpu", threads=3)
+        load_model(folder, device="cpu")
+    else:
+        change_config(folder, intermediate_size=64)
+        with pytest.raises(ModelError):
+            load_model(folder, device="cpu", threads=3)
+    assert asked == [3]
+
+
 def test_description(tiny_folder) -> None:
     described = load_model(str(tiny_folder), device="cpu").describe()
     weights = (tiny_folder / "model.safetensors").read_bytes()
