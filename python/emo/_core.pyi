@@ -88,6 +88,7 @@ class _Written(TypedDict):
 class _BuildInfo(TypedDict):
     version: str
     simd: str
+    tiers: list[str]
     profile: str
 
 def inspect_shard(path: str | PathLike[str]) -> list[tuple[str, str, list[int], int, int]]:
@@ -332,7 +333,19 @@ def project(
     """
 
 def build_info() -> _BuildInfo:
-    """Version, instruction set and profile (``release`` or ``debug``) of this module."""
+    """Version, instruction set, all sets of this processor and profile of this module.
+
+    Returns
+    -------
+    dict
+        `version`; `simd`, the one in use, and `tiers`, all that ``EMO_SIMD`` may name here; and
+        `profile`, ``release`` or ``debug``.
+
+    Raises
+    ------
+    UsageError
+        ``EMO_SIMD`` names instructions that this processor lacks.
+    """
 
 # ---- Alignment ---------------------------------------------------------------------------------
 

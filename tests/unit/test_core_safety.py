@@ -205,6 +205,18 @@ def test_the_environment_sets_threads_and_instructions(
     assert _core.build_info()["simd"] == "scalar"
 
 
+def test_a_forced_instruction_set_leaves_all_of_them_to_the_tests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("EMO_SIMD", raising=False)
+    tiers = _core.build_info()["tiers"]
+    assert tiers[0] == "scalar"
+    assert _core.build_info()["simd"] in tiers
+    for tier in tiers:
+        monkeypatch.setenv("EMO_SIMD", tier)
+        assert (_core.build_info()["simd"], _core.build_info()["tiers"]) == (tier, tiers)
+
+
 def test_flushing_of_small_numbers_elsewhere_changes_nothing(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     tiny = np.full((100, 40), 6e-8)

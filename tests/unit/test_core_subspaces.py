@@ -15,7 +15,7 @@ from emo.errors import NumericalError, UsageError
 from emo.geometry.overlap import overlap_grid
 from emo.geometry.pca import pca
 
-TIERS = ["scalar", _core.build_info()["simd"]]
+TIERS = _core.build_info()["tiers"]
 
 
 def ragged(seed: int = 0, d: int = 130) -> list[NDArray[np.float64]]:

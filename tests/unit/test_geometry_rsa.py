@@ -13,7 +13,7 @@ from emo import _core
 from emo.errors import NumericalError, UsageError
 from emo.geometry.rsa import CORRELATIONS, METRICS, dissimilarity, rsa, rsa_grid
 
-TIERS = ("scalar", _core.build_info()["simd"])
+TIERS = _core.build_info()["tiers"]
 TIE = 1e-10
 
 

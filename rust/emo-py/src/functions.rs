@@ -183,6 +183,7 @@ pub(crate) fn build_info(py: Python<'_>) -> Dict<'_> {
     let dict = PyDict::new(py);
     dict.set_item("version", env!("CARGO_PKG_VERSION"))?;
     dict.set_item("simd", tier.name())?;
+    dict.set_item("tiers", Tier::available_tiers().map(Tier::name).collect::<Vec<_>>())?;
     dict.set_item("profile", if cfg!(debug_assertions) { "debug" } else { "release" })?;
     Ok(dict)
 }

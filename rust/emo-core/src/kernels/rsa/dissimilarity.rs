@@ -2,8 +2,9 @@
 //!
 //! Euclidean: |x - y|. Cosine: 1 - <u, v> = |u - v|^2 / 2 of the unit vectors, which loses nothing
 //! when they are close; what rounding alone can put between two unit vectors counts as nothing.
-//! Correlation: cosine after each row's mean is taken off. O(n^2 d). A sum has eight lanes, one rounding for each product and sum, added as ((0+4)+(2+6))+((1+5)+(3+7)), so
-//! that threads and instructions leave the same bits.
+//! Correlation: cosine after each row's mean is taken off. O(n^2 d). A sum has eight lanes, one
+//! rounding for each product and sum, added as ((0+4)+(2+6))+((1+5)+(3+7)), so that threads and
+//! instructions leave the same bits.
 
 use rayon::prelude::*;
 
