@@ -17,6 +17,37 @@ use crate::run::run;
 
 type Chunks = Option<Vec<Vec<String>>>;
 
+/// Means and centred cross-products of two tensors whose rows belong together.
+///
+/// For the rows of each label, with x and y relative to the label's means:
+/// ``xx = X^T X``, ``yy = Y^T Y``, ``xy = X^T Y``, summed in double precision in a fixed order.
+/// Memory is that of the result and does not grow with the number of rows.
+///
+/// Parameters
+/// ----------
+/// shards_x, tensor_x, shards_y, tensor_y
+///     As in `moments`, for each of the two; row i of one belongs to row i of the other, wherever
+///     either is cut into shards.
+/// labels : (n,) int32 array
+///     Label of each pair; -1 leaves it out.
+/// n_labels : int
+///     Number of labels; larger than every label.
+/// chunks_x, chunks_y : list of list of str, optional
+///     As `chunks`, for each of the two.
+///
+/// Returns
+/// -------
+/// dict
+///     `count` (n_labels,), `mean_x` (n_labels, dx), `mean_y` (n_labels, dy), `xx`
+///     (n_labels, dx, dx), `yy` (n_labels, dy, dy), `xy` (n_labels, dx, dy). A label without rows
+///     has zeros.
+///
+/// Raises
+/// ------
+/// ArtifactError, NumericalError
+///     As `moments`.
+/// UsageError
+///     Labels or options that do not fit, or another number of rows.
 #[pyfunction]
 #[pyo3(signature = (
     shards_x, tensor_x, shards_y, tensor_y, labels, n_labels, *,

@@ -17,6 +17,24 @@ use crate::run::run;
 
 type Dict<'py> = PyResult<Bound<'py, PyDict>>;
 
+/// Multiply vectors by the Gram matrix of an array's rows less a pilot, in one pass.
+///
+/// Parameters
+/// ----------
+/// x : (n, width) float32 or float64 array
+///     Rows, all used.
+/// pilot, vectors
+///     As in `gram_product`.
+///
+/// Returns
+/// -------
+/// dict
+///     As from `gram_product`.
+///
+/// Raises
+/// ------
+/// NumericalError, UsageError
+///     As `gram_product`.
 #[pyfunction]
 #[pyo3(signature = (x, pilot, vectors, *, threads=0))]
 pub(crate) fn gram_product_array<'py>(
@@ -34,6 +52,33 @@ pub(crate) fn gram_product_array<'py>(
     pass_dict(py, pass, k)
 }
 
+/// Multiply vectors by the Gram matrix of a tensor's rows less a pilot, in one pass.
+///
+/// ``product[k] = sum_n (x[n] - pilot) <x[n] - pilot, vectors[k]>``, in single precision over at
+/// most 64 rows or 256 columns and in double precision from there on.
+///
+/// Parameters
+/// ----------
+/// shards, tensor
+///     As in `moments`.
+/// labels : (n,) int32 array
+///     0 for rows that count, -1 for those left out.
+/// pilot : (1, width) float64 array
+///     Subtracted from every row; close to the mean.
+/// vectors : (k, width) float64 array
+///     One vector per row, at least one.
+///
+/// Returns
+/// -------
+/// dict
+///     ``product`` (k, width); ``sum`` and ``square`` (width,), of the rows less the pilot;
+///     ``count`` of rows, and how many are ``repeated``: their products with the first vectors
+///     equal an earlier row's to the bit.
+///
+/// Raises
+/// ------
+/// ArtifactError, NumericalError, UsageError
+///     As `moments`.
 #[pyfunction]
 #[pyo3(signature = (
     shards, tensor, labels, pilot, vectors, *, threads=0, io="auto", chunks=None
