@@ -2,12 +2,14 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 from store_toys import EMOTIONS, Toy
 
+from emo import _core
 from emo.analysis.directions import Directions
 from emo.analysis.scores import Scores
 from emo.cli import main
@@ -102,6 +104,53 @@ def test_directions_then_scores(emo, store, tmp_path):
     assert (code, err) == (0, "")
     assert "fear: top neurons" in out
     assert "95 % interval of the mean, Student's t" in out
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_the_way_of_reading_reaches_the_kernels_and_changes_no_bit(
+    emo, store, tmp_path, monkeypatch, io
+):
+    used = set()
+
+    def spied(name):
+        kernel = getattr(_core, name)
+
+        def call(*arguments, **options):
+            used.add((name, options["io"]))
+            return kernel(*arguments, **options)
+
+        return call
+
+    scans = ("moments", "grouped_contributions", "gram_product")
+    usual, other = (tmp_path / name for name in ("usual", "other"))
+    shutil.copytree(store, usual, ignore=shutil.ignore_patterns("stats"))
+    shutil.copytree(store, other, ignore=shutil.ignore_patterns("stats"))
+    told = [_all_verbs(emo, usual)]
+    for name in scans:
+        monkeypatch.setattr(_core, name, spied(name))
+    told.append(_all_verbs(emo, other, "--io", io))
+    assert used == {(name, io) for name in scans}
+    assert told[0] == told[1]
+
+
+def _all_verbs(emo, store, *options):
+    """What every verb that scans a store writes and tells."""
+    found, scores = store / "d.safetensors", store / "s.safetensors"
+    layers = ("--site", "L0.resid_post,L1.resid_post")
+    commands = [
+        ("geometry", "pca", store, "-k", 2),
+        ("geometry", "align", store, *layers, "--permutations", 9),
+        ("directions", store, "-o", found),
+        ("score", store, "--directions", found, "-o", scores),
+        ("store", "verify", store),
+        ("geometry", "overlap", store, *layers),
+    ]
+    told = []
+    for command in commands:
+        code, out, err = emo(*command, "--json", *options)
+        assert code == 0, err
+        told.append(out.replace(str(store), "STORE"))
+    return told, found.read_bytes(), scores.read_bytes()
 
 
 def _verdicts(path, lost):

@@ -24,9 +24,13 @@ FLAGS = {
     "capture": "--model --data --sites --positions --dtype -o --output --batch-size --limit"
     " --revision --device --threads --json --quiet",
     "store info": "path --json",
-    "store verify": "path --threads --json --quiet",
-    "directions": "path --verdicts --method --position -o --output --threads --json --quiet",
-    "score": "path --directions --model --top -o --output --threads --json --quiet",
+    "store verify": "path --threads --io --json --quiet",
+    "directions": "path --verdicts --method --position -o --output --threads --io --json --quiet",
+    "score": "path --directions --model --top -o --output --threads --io --json --quiet",
+    "geometry rsa": "paths --site --sites --threads --io -o --output --json --quiet",
+    "geometry overlap": "paths --site --sites --threads --io -o --output --json --quiet",
+    "geometry align": "paths --site --threads --io -o --output --json --quiet",
+    "geometry pca": "path --site --threads --io -o --output --json --quiet",
     "report": "folder --json",
 }
 

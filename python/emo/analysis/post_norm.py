@@ -95,6 +95,7 @@ def _mean_squares(
             tensor_name(site, position),
             weight.astype(np.float64),
             threads=threads,
+            io=store.io,
             chunks=store.chunk_hashes(site, position),
         )
         total += np.square(outputs + bias[start:stop]).sum(axis=1)

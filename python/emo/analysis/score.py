@@ -263,6 +263,7 @@ def _grouped(
             int(store.model["d_head"]) if site.part == "head_out" else 1,
             scales=None if norm is None else norm.scales,
             threads=threads,
+            io=store.io,
             chunks=store.chunk_hashes(site, position),
         )
     )

@@ -33,6 +33,7 @@ from emo.store import Store
 @click.option("--position", default="last", show_default=True, help="Token position of the rows.")
 @click.option("--sites", help="Parts or sites, such as resid_post,L3.mlp_act (default: all).")
 @options.threads
+@options.io
 @options.as_json
 @options.quiet
 @output_file
@@ -44,12 +45,13 @@ def directions(
     position: str,
     sites: str | None,
     threads: int,
+    io: str,
     as_json: bool,
     quiet: bool,
     output: Path,
 ) -> None:
     """Compute emotion directions from a store."""
-    opened = Store.open(path)
+    opened = Store.open(path, io)
     accepted = None if verdicts is None else accepted_in(opened, read_verdicts(verdicts))
     with options.progress("sites", quiet=quiet) as report:
         found = compute(

@@ -62,6 +62,14 @@ threads = click.option(
     default=0,
     help="Threads of the native code (0: EMO_NUM_THREADS, or all there are).",
 )
+io = click.option(
+    "--io",
+    type=click.Choice(["auto", "mmap", "pread"]),
+    default="auto",
+    show_default=True,
+    help="Map the shards of stores, read them by position (safe on network file systems), or take "
+    "what a trial of both finds faster; the numbers are the same.",
+)
 torch_threads = click.option(
     "--threads",
     type=click.IntRange(0, 512),

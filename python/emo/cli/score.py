@@ -36,6 +36,7 @@ from emo.store import Store
     "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Units to show."
 )
 @options.threads
+@options.io
 @options.as_json
 @options.quiet
 @output_file
@@ -47,6 +48,7 @@ def score(
     verdicts: Path | None,
     top: int,
     threads: int,
+    io: str,
     as_json: bool,
     quiet: bool,
     output: Path,
@@ -56,7 +58,7 @@ def score(
     inputs = {"directions": directions_path, "verdicts": verdicts}
     for suffix in TABLES:
         refuse_inputs(output.with_suffix(suffix), inputs)
-    opened = Store.open(path)
+    opened = Store.open(path, io)
     vectors = Directions.load(directions_path)
     with options.progress("sites", quiet=quiet) as report:
         found = compute(

@@ -35,14 +35,15 @@ def info(path: Path, *, as_json: bool) -> None:
 @store.command("verify")
 @_STORE
 @options.threads
+@options.io
 @options.as_json
 @options.quiet
-def verify_(path: Path, *, threads: int, as_json: bool, quiet: bool) -> None:
+def verify_(path: Path, *, threads: int, io: str, as_json: bool, quiet: bool) -> None:
     """Check every byte of a store.
 
     All shards are read and compared with their hashes and records.
     """
-    opened = Store.open(path)
+    opened = Store.open(path, io)
     with options.progress("shards", quiet=quiet) as report:
         verify(opened, report, threads=threads)
     found = describe(opened)

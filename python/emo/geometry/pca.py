@@ -156,8 +156,9 @@ def pca_store(
 
     def multiply(pilot: NDArray[np.float64], block: NDArray[np.float64]) -> _core._Pass:
         return _core.gram_product(
-            shards, name, labels, pilot[None], block, threads=threads, chunks=chunks
-        )
+            shards, name, labels, pilot[None], block,
+            threads=threads, io=store.io, chunks=chunks,
+        )  # fmt: skip
 
     return _components(multiply, _pilot(head[used[first : first + len(head)]]), k, seed)
 

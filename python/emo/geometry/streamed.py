@@ -91,7 +91,7 @@ class PairedRows:
         (x, name_x, chunks_x), (y, name_y, chunks_y) = sides
         return _core.cross_moments(
             x, name_x, y, name_y, labels, n_labels,
-            threads=threads, chunks_x=chunks_x, chunks_y=chunks_y,
+            threads=threads, io=self.store_x.io, chunks_x=chunks_x, chunks_y=chunks_y,
         )  # fmt: skip
 
 

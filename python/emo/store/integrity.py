@@ -117,6 +117,7 @@ def _check_chunks(store: Store, position: str, threads: int) -> None:
             labels,
             1,
             threads=threads,
+            io=store.io,
             chunks=store.chunk_hashes(site, position),
         )
 

@@ -87,7 +87,6 @@ def cached_moments(
     n_labels: int,
     *,
     threads: int = 0,
-    io: str = "auto",
 ) -> Moments:
     """Return column moments per label of one tensor, from the cache where it has them.
 
@@ -101,8 +100,6 @@ def cached_moments(
     n_labels : int
     threads : int
         Native threads, 0 for all there are; the result has the same bits for any number.
-    io : str
-        ``auto``, ``mmap`` or ``pread``.
 
     Returns
     -------
@@ -126,7 +123,7 @@ def cached_moments(
         labels,
         n_labels,
         threads=threads,
-        io=io,
+        io=store.io,
         chunks=store.chunk_hashes(site, position),
     )
     moments = moments_from(result)

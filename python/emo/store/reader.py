@@ -42,14 +42,18 @@ class Store:
         The JSON of ``emo-store.json``.
     record : Manifest
         The same, typed.
+    io : {"auto", "mmap", "pread"}
+        How scans read the shards: mapped, by position, or what a trial of both finds faster. No
+        bit depends on it.
     """
 
     path: Path
     manifest: Mapping[str, Any]
     record: Manifest
+    io: str = "auto"
 
     @classmethod
-    def open(cls, path: Path) -> Store:
+    def open(cls, path: Path, io: str = "auto") -> Store:
         """Open a store; the shards' sizes are checked, their content is not (see ``verify``).
 
         Raises
@@ -70,7 +74,7 @@ class Store:
                 if begun
                 else f"a store holds {MANIFEST}; emo capture makes one",
             )
-        store = cls(path, *read_manifest(path / MANIFEST))
+        store = cls(path, *read_manifest(path / MANIFEST), io)
         for shard in store.record.shards:
             _check_size(path / shard.file, shard)
         return store

@@ -24,7 +24,7 @@ mod run;
 /// threads : int
 ///     Number of threads; 0 takes ``EMO_NUM_THREADS``, or what affinity and control group allow.
 /// io : {"auto", "mmap", "pread"}
-///     Map the shards or read them by position; ``auto`` maps local files.
+///     Map the shards, read them by position, or do what a trial of both finds faster.
 /// chunks : list of list of str, optional
 ///     Recorded xxh3 of each 8 MiB chunk of the tensor, one list per shard; checked in passing.
 #[pyo3::pymodule]

@@ -55,6 +55,7 @@ _LEVEL = 0.05
 )
 @options.seed
 @options.threads
+@options.io
 @options.as_json
 @options.quiet
 @optional_file
@@ -67,6 +68,7 @@ def align(
     penalties: str | None,
     output: Path | None,
     threads: int,
+    io: str,
     as_json: bool,
     quiet: bool,
     **choices: Any,
@@ -77,7 +79,7 @@ def align(
     (--rows neutral), so that what is compared afterwards did not shape the map.
     """
     choices["penalties"] = _numbers(penalties, choices["method"])
-    places = pair(paths, site, position, threads)
+    places = pair(paths, site, position, threads, io)
     found, notes = _fit(places, which, threads, choices)
     warnings = (*notes, *_emotional(places, which), *found.warnings)
     values, table, sentence = _told(found, places)

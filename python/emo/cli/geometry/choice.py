@@ -23,7 +23,9 @@ class Place:
     site: str | None
 
 
-def pair(paths: Sequence[Path], site: str | None, position: str, threads: int) -> list[Place]:
+def pair(
+    paths: Sequence[Path], site: str | None, position: str, threads: int, io: str
+) -> list[Place]:
     """Choose the two places that are compared.
 
     Two inputs take one site, or two with a comma between; one input is compared with itself at
@@ -37,7 +39,7 @@ def pair(paths: Sequence[Path], site: str | None, position: str, threads: int) -
     """
     names = _names(site)
     if len(paths) == 1 and len(names) == 2:
-        source = open_source(paths[0], position, threads)
+        source = open_source(paths[0], position, threads, io)
         return places([source, source], names)
     if len(paths) != 2:
         raise UsageError(
@@ -46,15 +48,17 @@ def pair(paths: Sequence[Path], site: str | None, position: str, threads: int) -
             else f"two inputs are compared, there are {len(paths)}",
             hint="give two inputs, or one with two sites: --site L3.resid_post,L5.resid_post",
         )
-    return places([open_source(path, position, threads) for path in paths], names)
+    return places([open_source(path, position, threads, io) for path in paths], names)
 
 
-def single(path: Path, site: str | None, position: str, threads: int) -> Place:
+def single(path: Path, site: str | None, position: str, threads: int, io: str) -> Place:
     """Choose the place of a single input."""
-    return places([open_source(path, position, threads)], _names(site))[0]
+    return places([open_source(path, position, threads, io)], _names(site))[0]
 
 
-def grids(paths: Sequence[Path], sites: str, position: str, threads: int) -> list[list[Place]]:
+def grids(
+    paths: Sequence[Path], sites: str, position: str, threads: int, io: str
+) -> list[list[Place]]:
     """Choose many places for each of one or two inputs; one input is compared with itself.
 
     Raises
@@ -66,7 +70,7 @@ def grids(paths: Sequence[Path], sites: str, position: str, threads: int) -> lis
         raise UsageError(
             f"one or two inputs are compared, there are {len(paths)}", hint="give one or two"
         )
-    sources = [open_source(path, position, threads) for path in paths]
+    sources = [open_source(path, position, threads, io) for path in paths]
     if not any(source.sites for source in sources):
         raise _no_sites(sources, "--sites")
     found = [[Place(source, name) for name in _many(source, sites)] for source in sources]

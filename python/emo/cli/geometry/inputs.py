@@ -206,7 +206,7 @@ class FileSource:
         return sha256_file(self.path)
 
 
-def open_source(path: Path, position: str = "last", threads: int = 0) -> Source:
+def open_source(path: Path, position: str = "last", threads: int = 0, io: str = "auto") -> Source:
     """Open a store, a directions file or an array file.
 
     Raises
@@ -217,7 +217,7 @@ def open_source(path: Path, position: str = "last", threads: int = 0) -> Source:
         When it cannot be read.
     """
     if path.is_dir():
-        return StoreSource(Store.open(path), position, threads)
+        return StoreSource(Store.open(path, io), position, threads)
     file = ArrayFile(path)
     kind = _kind(file)
     if kind == KIND:

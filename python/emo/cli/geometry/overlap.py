@@ -42,6 +42,7 @@ from emo.geometry.overlap import overlap as compare
 )
 @options.seed
 @options.threads
+@options.io
 @options.as_json
 @options.quiet
 @optional_file
@@ -57,6 +58,7 @@ def overlap(
     draws: int,
     seed: int,
     threads: int,
+    io: str,
     as_json: bool,
     quiet: bool,
     output: Path | None,
@@ -77,13 +79,13 @@ def overlap(
         "seed": seed,
     }
     if sites is None:
-        places = pair(paths, site, position, threads)
+        places = pair(paths, site, position, threads, io)
         (x, y), notes = load(places, centre)
         found = compare(x.values, y.values, k=k, span=span, draws=draws, seed=seed, threads=threads)
         notes += found.warnings
         values, table, sentence = _one(found, places)
     else:
-        left, right = grids(paths, sites, position, threads)
+        left, right = grids(paths, sites, position, threads, io)
         places = left if left is right else left + right
         vectors, notes = load(places, centre)
         many = overlap_grid([v.values for v in vectors], k=k, threads=threads)

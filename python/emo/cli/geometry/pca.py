@@ -28,6 +28,7 @@ from emo.geometry.pca import pca as compute
 )
 @options.seed
 @options.threads
+@options.io
 @options.as_json
 @options.quiet
 @optional_file
@@ -40,12 +41,13 @@ def pca(
     k: int,
     seed: int,
     threads: int,
+    io: str,
     as_json: bool,
     quiet: bool,
     output: Path | None,
 ) -> None:
     """Find the directions that carry most of the variance of the rows of a store or file."""
-    place = single(path, site, position, threads)
+    place = single(path, site, position, threads, io)
     found = _components(place, which, k, seed, threads)
     values = {
         "components": found.components,

@@ -54,6 +54,7 @@ _LEVEL = 0.05
 @click.option("--two-sided", is_flag=True, help="Test for unlikeness too.")
 @options.seed
 @options.threads
+@options.io
 @options.as_json
 @options.quiet
 @optional_file
@@ -66,6 +67,7 @@ def rsa(
     centre: bool,
     output: Path | None,
     threads: int,
+    io: str,
     as_json: bool,
     quiet: bool,
     two_sided: bool,
@@ -79,9 +81,9 @@ def rsa(
     test["alternative"] = "two-sided" if two_sided else "greater"
     settings = {"site": site, "sites": sites, "position": position, "centre": centre, **test}
     if sites is None:
-        left, right = ([place] for place in pair(paths, site, position, threads))
+        left, right = ([place] for place in pair(paths, site, position, threads, io))
     else:
-        left, right = grids(paths, sites, position, threads)
+        left, right = grids(paths, sites, position, threads, io)
     x, y, notes = _matched(left, right, centre, test["metric"])
     if sites is None:
         found = compare(x[0].values, y[0].values, threads=threads, **test)
