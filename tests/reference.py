@@ -60,6 +60,24 @@ def contributions(values: Array, weights: Array, group_width: int) -> Array:
     return products.reshape(len(values), len(weights), -1, group_width).sum(-1)
 
 
+def project(values: Array, vectors: Array) -> Array:
+    """Dot product of every row with every vector, (n, k)."""
+    return np.array([[(row * v).sum() for v in vectors] for row in values]).reshape(
+        len(values), len(vectors)
+    )
+
+
+def weight_product(weight: Array, directions: Array, transposed: bool) -> Array:
+    """Directions pulled back through W (d, m), or stored as (m, d): ``v @ W``."""
+    columns = weight if transposed else weight.T
+    return project(columns, directions).T
+
+
+def read_rows(stored: Array, dtype: str, start: int, stop: int) -> Array:
+    """Rows of a stored array in single precision."""
+    return from_bits(stored[start:stop], dtype).astype(np.float32)
+
+
 def raw_shard(path: Path, header: Mapping[str, Any] | bytes, data: bytes) -> Path:
     """Write a safetensors file byte by byte, without any check."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -111,6 +129,32 @@ def subspace_overlap(x: Array, y: Array) -> float:
     """Mean squared cosine of the principal angles between two orthonormal bases."""
     cosines = np.linalg.svd(x @ y.T, compute_uv=False)
     return float((cosines**2).sum() / min(len(x), len(y)))
+
+
+def principal_angles(x: Array, y: Array) -> Array:
+    """Angles between two orthonormal bases, ascending; small ones lose digits."""
+    cosines = np.linalg.svd(x @ y.T, compute_uv=False)
+    angles: Array = np.arccos(np.clip(cosines, -1, 1))
+    return angles
+
+
+def random_overlaps(k1: int, k2: int, d: int, draws: int, seed: int) -> Array:
+    """Overlaps of the first k1 axes with spans of orthonormalised Gaussians."""
+    gaussian = np.random.default_rng(seed).normal(size=(draws, d, k2))
+    spans = np.linalg.qr(gaussian)[0]
+    return (spans[:, :k1] ** 2).sum((1, 2)) / min(k1, k2)
+
+
+def components(x: Array, k: int) -> dict[str, Array]:
+    """First k principal components of rows, by a singular value decomposition."""
+    _, sizes, right = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    squares = sizes**2
+    return {
+        "mean": x.mean(0),
+        "components": right[:k],
+        "variances": squares[:k] / (len(x) - 1),
+        "explained": squares[:k] / squares.sum(),
+    }
 
 
 def gram_product(values: Array, pilot: Array, vectors: Array) -> dict[str, Array]:
@@ -219,3 +263,40 @@ def triangle_correlation(x: Array, y: Array, correlation: str) -> float:
     if correlation == "spearman":
         a, b = (np.array([(v < w).sum() + (v <= w).sum() for w in v]) for v in (a, b))
     return float(np.corrcoef(a, b)[0, 1])
+
+
+TIE = 1e-10
+
+
+def rsa(
+    x: Array, y: Array, orders: Iterable[Array], correlation: str, two_sided: bool, exact: bool
+) -> dict[str, Any]:
+    """Correlation of two matrices, and of one with the other's conditions in each order."""
+    r = triangle_correlation(x, y, correlation)
+    each = (triangle_correlation(x, y[np.ix_(order, order)], correlation) for order in orders)
+    null = np.array(list(each))
+    found, nulls = (abs(r), np.abs(null)) if two_sided else (r, null)
+    exceeding = int((nulls >= found - TIE).sum())
+    return {
+        "r": r,
+        "null": null,
+        "exceeding": exceeding,
+        "ties": int((np.abs(nulls - found) <= TIE).sum()),
+        "p": exceeding / len(null) if exact else (exceeding + 1) / (len(null) + 1),
+        "null_mean": nulls.mean(),
+        "null_max": nulls.max(),
+    }
+
+
+def rsa_grid(
+    xs: list[Array], ys: list[Array], orders: Array, correlation: str, two_sided: bool
+) -> dict[str, Array]:
+    """Every pair of matrices by itself, and p against the largest of all in each order."""
+    tests = [[rsa(x, y, orders, correlation, two_sided, False) for y in ys] for x in xs]
+    pairs = {
+        name: np.array([[test[name] for test in row] for row in tests]) for name in tests[0][0]
+    }
+    sized = np.abs if two_sided else np.asarray
+    largest = sized(pairs["null"]).max((0, 1))
+    exceeding = (largest >= sized(pairs["r"])[..., None] - TIE).sum(-1)
+    return {**pairs, "p_family": (exceeding + 1) / (len(largest) + 1)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference
 
 from emo.errors import NumericalError, UsageError
 from emo.geometry.chance import random_overlaps
@@ -66,8 +67,7 @@ def test_planted_angles_are_found_down_to_rounding() -> None:
 def test_the_null_is_that_of_orthonormalised_gaussians(k1: int, k2: int, d: int) -> None:
     draws = 4000
     found = random_overlaps(k1, k2, d, draws=draws, seed=1)
-    gaussian = rng(k1 + 10 * k2).normal(size=(draws, d, k2))
-    wanted = (np.linalg.qr(gaussian)[0][:, :k1] ** 2).sum((1, 2)) / min(k1, k2)
+    wanted = reference.random_overlaps(k1, k2, d, draws, seed=k1 + 10 * k2)
     error = 5 * wanted.std() / np.sqrt(draws) + 1e-12
     assert found.mean() == pytest.approx(wanted.mean(), abs=2 * error)
     assert found.mean() == pytest.approx(max(k1, k2) / d, abs=error)
@@ -124,6 +124,15 @@ def test_the_seed_gives_the_null() -> None:
     x, y = rng().normal(size=(2, 3, 12))
     assert overlap(x, y, seed=4).null_low == overlap(x, y, seed=4).null_low
     assert overlap(x, y, seed=4).null_low != overlap(x, y, seed=5).null_low
+
+
+@pytest.mark.parametrize(("k1", "k2", "d"), [(1, 1, 2), (3, 2, 20), (7, 6, 8), (20, 30, 100)])
+def test_angles_are_those_of_the_twin(k1: int, k2: int, d: int) -> None:
+    x, y = rng(k1).normal(size=(k1, d)), rng(k2).normal(size=(k2, d))
+    bases = [reference.row_span(v, 1e-9) for v in (x, y)]
+    # An arc cosine turns a rounding of 1e-16 into an angle of 1e-8.
+    found = overlap(x, y).angles
+    np.testing.assert_allclose(found, reference.principal_angles(*bases), atol=1e-7)
 
 
 def test_large_subspaces_keep_their_angles() -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference import distances, grouped_permutation, triangle_correlation
+import reference
+from reference import distances, grouped_permutation
 
 from emo import _core
 from emo.errors import NumericalError, UsageError
 from emo.geometry.rsa import CORRELATIONS, METRICS, dissimilarity, rsa, rsa_grid
 
 TIERS = _core.build_info()["tiers"]
-TIE = 1e-10
 
 
 def alike(n: int, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -62,21 +62,14 @@ def test_every_place_is_as_likely_as_another(n: int) -> None:
 def test_counts_are_those_of_the_twin(correlation: str, alternative: str, n: int) -> None:
     x, y = alike(n, seed=n, noise=30)
     got = rsa(x, y, correlation=correlation, permutations=300, seed=5, alternative=alternative)
-    first, second = dissimilarity(x), dissimilarity(y)
-    null = []
-    for order in _core.rsa_permutations(n, 300, 5):
-        shuffled = second[np.ix_(order, order)]
-        null.append(triangle_correlation(first, shuffled, correlation))
-    r, null = triangle_correlation(first, second, correlation), np.array(null)
-    assert got.null_mean == pytest.approx(null.mean(), abs=1e-3)
-    if alternative == "two-sided":
-        r, null = abs(r), np.abs(null)
-        assert abs(got.r) == pytest.approx(r, abs=1e-9)
-    else:
-        assert got.r == pytest.approx(r, abs=1e-9)
-    assert got.exceeding == (null >= r - TIE).sum()
-    assert got.p == (got.exceeding + 1) / 301
-    assert got.null_max == pytest.approx(null.max(), abs=1e-9)
+    orders, two_sided = _core.rsa_permutations(n, 300, 5), alternative == "two-sided"
+    wanted = reference.rsa(
+        dissimilarity(x), dissimilarity(y), orders, correlation, two_sided, exact=False
+    )
+    assert got.r == pytest.approx(wanted["r"], abs=1e-9)
+    assert (got.exceeding, got.ties, got.p) == tuple(wanted[k] for k in ("exceeding", "ties", "p"))
+    assert got.null_mean == pytest.approx(wanted["null"].mean(), abs=1e-3)
+    assert got.null_max == pytest.approx(wanted["null_max"], abs=1e-9)
     assert got.p_low < got.p < got.p_high
 
 
@@ -87,17 +80,10 @@ def test_all_permutations_equal_enumeration(correlation: str, ties: bool) -> Non
     x, y = (tied(n, 2), tied(n, 5)) if ties else alike(n, 3, 4)
     got = rsa(x, y, metric="euclidean", correlation=correlation, permutations="exact")
     first, second = distances(x, "euclidean"), distances(y, "euclidean")
-    every = np.array(
-        [
-            triangle_correlation(first, second[np.ix_(order, order)], correlation)
-            for order in itertools.permutations(range(n))
-        ]
-    )
-    r = triangle_correlation(first, second, correlation)
+    orders = map(np.array, itertools.permutations(range(n)))
+    wanted = reference.rsa(first, second, orders, correlation, two_sided=False, exact=True)
     assert (got.exact, got.permutations) == (True, 720)
-    assert got.exceeding == (every >= r - TIE).sum()
-    assert got.ties == (np.abs(every - r) <= TIE).sum()
-    assert got.p == got.exceeding / 720
+    assert (got.exceeding, got.ties, got.p) == tuple(wanted[k] for k in ("exceeding", "ties", "p"))
     assert got == rsa(x, y, metric="euclidean", correlation=correlation, permutations=720)
     if ties:
         assert got.ties > 1
@@ -150,22 +136,16 @@ def test_a_grid_holds_its_pairs_and_corrects_for_all(correlation: str, alternati
     options = {"correlation": correlation, "alternative": alternative, "permutations": 400}
     xs, ys = [x, z, w], [y, w]
     grid = rsa_grid(xs, ys, seed=9, **options)
-    null = np.empty((400, 3, 2))
     for i, j in itertools.product(range(3), range(2)):
         one = rsa(xs[i], ys[j], seed=9, **options)
         assert grid.r[i, j] == one.r
         assert (grid.p[i, j], grid.exceeding[i, j]) == (one.p, one.exceeding)
         assert grid.null_max[i, j] == pytest.approx(one.null_max, abs=1e-9)
-        first, second = dissimilarity(xs[i]), dissimilarity(ys[j])
-        for at, order in enumerate(_core.rsa_permutations(n, 400, 9)):
-            shuffled = second[np.ix_(order, order)]
-            null[at, i, j] = triangle_correlation(first, shuffled, correlation)
-    r = grid.r
-    if alternative == "two-sided":
-        r, null = np.abs(r), np.abs(null)
-    largest = null.max(axis=(1, 2))
-    wanted = ((largest[:, None, None] >= r - TIE).sum(0) + 1) / 401
-    np.testing.assert_allclose(grid.p_family, wanted)
+    matrices = [[dissimilarity(v) for v in vectors] for vectors in (xs, ys)]
+    orders = _core.rsa_permutations(n, 400, 9)
+    wanted = reference.rsa_grid(*matrices, orders, correlation, alternative == "two-sided")
+    for name in ("r", "p", "p_family", "exceeding", "null_max"):
+        np.testing.assert_allclose(getattr(grid, name), wanted[name], atol=1e-9)
     assert (grid.p_family >= grid.p).all()
 
 
