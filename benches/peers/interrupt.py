@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from emo import _core
+from emo.geometry.align import align
 
 LIMIT = 0.2
 ROWS, WIDTH = 60_000, 2048
@@ -75,6 +76,8 @@ def geometry(path: Path, labels: Any) -> dict[str, Callable[[], object]]:
         "cross_moments": lambda: _core.cross_moments([path], "x", [path], "x", labels, 1),
         "gram_product": lambda: _core.gram_product([path], "x", labels, pilot, many),
         "gram_product_array": lambda: _core.gram_product_array(rows, pilot, many),
+        "align procrustes": lambda: align(doubles, doubles),
+        "align ridge": lambda: align(doubles, doubles, method="ridge"),
     }
 
 
@@ -96,6 +99,9 @@ def seconds_to_stop(call: Callable[[], object], delay: float) -> float | None:
             stopped = time.perf_counter() - sent[0]
         timer.cancel()
         timer.join()
+    for thread in threading.enumerate():  # what numpy has begun, it ends
+        if thread.name == "emo-fit":
+            thread.join()
     return stopped
 
 

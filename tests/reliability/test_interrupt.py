@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from refusals import changes, check_lines, run_emo, snapshot
 
@@ -82,7 +83,7 @@ def test_interrupted_before_any_file_operation(world: Path, verb: str) -> None:
         if INTERRUPTIONS.seen < moment:
             break
         assert result.code == 130, result.err
-        check_lines(result, "interrupted", "the same command goes on")
+        check_lines(result, "interrupted", f"the same command {after(verb)}")
         leaves = tuple(path.replace("OUT", name) for path in WRITERS[verb])
         left = changes(before, snapshot(Path()), leaves)
         # An output that is there is whole.
@@ -92,6 +93,12 @@ def test_interrupted_before_any_file_operation(world: Path, verb: str) -> None:
         _compare(name)
         before = snapshot(Path())
     assert moment > 3, "the file operations were not seen"
+
+
+def after(verb: str) -> str:
+    """Tell what the next run does: only these keep what was done."""
+    resumes = verb.startswith(("generate", "capture", "judge run"))
+    return "goes on where it stopped" if resumes else "starts over"
 
 
 def _whole(path: str | Path, name: str) -> Path:
@@ -125,12 +132,13 @@ def test_an_error_that_an_interrupt_brings_about(
     monkeypatch.setattr("emo.data.stats.read_rows", stumble)
     result = run_emo("data stats events.jsonl")
     assert result.code == 130
-    check_lines(result, "interrupted", "goes on")
+    check_lines(result, "interrupted", "starts over")
 
 
-def _start(command: str) -> subprocess.Popen[str]:
+def _start(command: str, *python: str, stdout: int | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "emo.cli", *command.split()],
+        [sys.executable, *(python or ("-m", "emo.cli")), *command.split()],
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -172,3 +180,38 @@ def test_a_signal_while_rows_are_made(world: Path, number: signal.Signals) -> No
     assert run_emo(MANY.replace("OUT", "whole")).code == 0
     assert Path("out").read_bytes() == Path("whole").read_bytes()
     assert not Path("out.part").exists()
+
+
+ALIGN = """
+from emo.cli import main
+from emo.geometry import ridge
+
+decompose = ridge._decompose
+
+def told(gram):
+    print("ready", flush=True)
+    return decompose(gram)
+
+ridge._decompose = told
+main("geometry align rows.npy rows.npy --method ridge".split())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+def test_a_signal_while_numpy_decomposes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay: float
+) -> None:
+    """However the moment falls, the process ends with the code of an interrupt, and soon."""
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", np.random.default_rng(0).normal(size=(2800, 2200)))
+    process = _start("", "-c", ALIGN, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(delay)
+    sent = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert time.monotonic() - sent < 0.5
+    assert process.returncode == 130, err
+    assert "error: interrupted\nhint: the same command starts over" in err

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from emo.errors import EmoError, ResourceError, did_you_mean
+from emo.geometry.interruptible import working
 
 VERBS = {
     "demo": "Run everything on the bundled model and data.",
@@ -29,7 +30,8 @@ VERBS = {
     "geometry": "Compare vectors: similarity, overlap, alignment, components.",
     "report": "Write the HTML report of a run folder.",
 }
-INTERRUPTED = ("interrupted", "the same command goes on where it stopped", 130)
+INTERRUPTED = 130
+RESUMING = {("demo",), ("run",), ("generate",), ("capture",), ("judge", "run")}
 
 
 class VerbGroup(click.Group):
@@ -119,7 +121,11 @@ def emo(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; the exit code tells the kind of error, as ``emo --help`` says."""
     _open_streams()
-    sys.exit(_run(arguments))
+    code = _run(arguments)
+    if code == INTERRUPTED and working():
+        sys.stderr.flush()
+        os._exit(code)  # decompositions in another thread would hold the process for seconds
+    sys.exit(code)
 
 
 def _open_streams() -> None:
@@ -136,14 +142,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         return code if isinstance(code, int) else 0
     except EmoError as error:
         if _interrupted(error):
-            return _say(*INTERRUPTED)
+            return _say_interrupted(arguments)
         return _say(str(error), error.hint, error.exit_code)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         return _say(_usage_message(error), _usage_hint(error), 2)
     except (KeyboardInterrupt, click.Abort):
-        return _say(*INTERRUPTED)
+        return _say_interrupted(arguments)
     except SystemExit:  # click ends so when the reader of a pipe has left
         return 0
     except MemoryError:
@@ -158,7 +164,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         )
         return _say(str(trouble), trouble.hint, trouble.exit_code)
     except Exception as error:
-        return _say(*INTERRUPTED) if _interrupted(error) else _bug(error)
+        return _say_interrupted(arguments) if _interrupted(error) else _bug(error)
+
+
+def _say_interrupted(arguments: Sequence[str] | None) -> int:
+    words = tuple(sys.argv[1:] if arguments is None else arguments)
+    resumes = any(words[: len(verb)] == verb for verb in RESUMING)
+    hint = "goes on where it stopped" if resumes else "starts over"
+    return _say("interrupted", f"the same command {hint}", INTERRUPTED)
 
 
 def _interrupted(error: BaseException | None) -> bool:

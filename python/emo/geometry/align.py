@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from emo.errors import UsageError
 from emo.geometry.alignment import Alignment, report, score
 from emo.geometry.fits import check_penalties, fit_linear, fit_procrustes
+from emo.geometry.interruptible import interruptible
 from emo.geometry.mapping import Map
 from emo.geometry.pairs import split_pairs
 from emo.geometry.streamed import IN_MEMORY, Design, PairedRows, align_streamed
@@ -25,6 +26,7 @@ Method = Literal["procrustes", "ridge", "lstsq"]
 METHODS = ("procrustes", "ridge", "lstsq")
 
 
+@interruptible
 def align(
     x: ArrayLike,
     y: ArrayLike,

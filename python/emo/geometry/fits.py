@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from emo.errors import NumericalError, UsageError
 from emo.geometry import procrustes as rotations
 from emo.geometry import ridge
+from emo.geometry.interruptible import unless_left
 from emo.geometry.mapping import Map
 from emo.geometry.pairs import Pairs
 from emo.geometry.shuffles import Shuffled, linear_null, rotation_null
@@ -76,7 +77,8 @@ def fit_linear(pairs: Pairs, given: Matrix | None, permutations: int, seed: int)
     fits = ridge.path(pairs.x, pairs.y)
     penalties = choices(given, fits)
     scores = pairs.x @ fits.axes
-    loo = [fits.squared_errors(scores, pairs.y, float(p)) / pairs.y.size for p in penalties]
+    tried = unless_left(penalties)
+    loo = [fits.squared_errors(scores, pairs.y, float(p)) / pairs.y.size for p in tried]
     null = linear_null(pairs, fits, penalties, permutations, seed)
     return linear_fit((pairs.mean_x, pairs.mean_y), fits, given is None, (penalties, loo), null)
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from emo import _core
 from emo.errors import UsageError
 from emo.geometry.chance import random_overlaps
+from emo.geometry.interruptible import interruptible
 from emo.geometry.subspace import (
     Vectors,
     as_vectors,
@@ -204,6 +205,7 @@ def overlap_grid(
     )
 
 
+@interruptible
 def principal_angles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the principal angles between two row spans, in radians, ascending.
 

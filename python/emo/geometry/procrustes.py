@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo.errors import UsageError
+from emo.geometry.interruptible import interruptible
 from emo.geometry.spans import EPSILON, Span, span
 
 Matrix = NDArray[np.float64]
@@ -80,6 +81,7 @@ def nuclear_norm(matrix: Matrix) -> float:
     return float(np.linalg.svd(matrix, compute_uv=False).sum())
 
 
+@interruptible
 def procrustes(x: Matrix, y: Matrix) -> Rotation:
     """Rotate `x` onto `y`, paired row by row; nothing is centred or scaled.
 

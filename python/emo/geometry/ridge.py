@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo.geometry.interruptible import interruptible
+
 Matrix = NDArray[np.float64]
 _PROBES = 4
 _ROUGH = 1e7
@@ -70,6 +72,7 @@ class Path:
         return float(np.vdot(errors, errors))
 
 
+@interruptible
 def path(x: Matrix, y: Matrix) -> Path:
     """Decompose centred rows.
 
@@ -98,6 +101,7 @@ def _decompose(gram: Matrix) -> tuple[Matrix, Matrix]:
     return values[keep], vectors[:, keep]
 
 
+@interruptible
 def solve(x: Matrix, y: Matrix, penalty: float = 0.0) -> Matrix:
     """Coefficients (dx, dy) of one penalty for more rows than columns, by the normal equations.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emo.geometry.interruptible import unless_left
 from emo.geometry.pairs import Pairs
 from emo.geometry.permutations import permutation
 from emo.geometry.procrustes import polar
@@ -41,7 +42,8 @@ class Shuffled:
 
 def orders(n: int, permutations: int, seed: int) -> NDArray[np.int64]:
     """Draw the shuffles, (permutations, n)."""
-    drawn = [permutation(n, seed=seed, stream=NULL_STREAM, index=i) for i in range(permutations)]
+    turns = unless_left(range(permutations))
+    drawn = [permutation(n, seed=seed, stream=NULL_STREAM, index=i) for i in turns]
     return np.stack(drawn)
 
 
@@ -55,7 +57,7 @@ def rotation_null(
     size = float(np.linalg.norm(pairs.x))
     norms = size * float(np.linalg.norm(pairs.y))
     r2, nuclear = np.empty(permutations), np.empty(permutations)
-    for i, order in enumerate(orders(len(pairs.x), permutations, seed)):
+    for i, order in enumerate(unless_left(orders(len(pairs.x), permutations, seed))):
         turn, trace = polar(x.coordinates.T @ y.coordinates[order])
         scale = trace / size**2 if scaled else 1.0
         mapped = scale * (x_held @ turn)
@@ -78,12 +80,12 @@ def linear_null(
     scores, held = pairs.x @ fits.axes, pairs.x_held @ fits.axes
     best, error = np.full(permutations, np.inf), np.empty(permutations)
     step = max(1, _BLOCK_BYTES // (2 * gram.nbytes))
-    for begin in range(0, len(penalties), step):
+    for begin in unless_left(range(0, len(penalties), step)):
         block = penalties[begin : begin + step]
         hats = [(held / (fits.eigenvalues + penalty)) @ scores.T for penalty in block]
         squares = np.stack([(hat.T @ hat).ravel() for hat in hats])
         outs = np.stack([_left_out(fits, scores, penalty).ravel() for penalty in block])
-        for i, order in enumerate(shuffles):
+        for i, order in enumerate(unless_left(shuffles)):
             shuffled = gram[np.ix_(order, order)].ravel()
             crossed = across[order].T.ravel()
             loo = outs @ shuffled

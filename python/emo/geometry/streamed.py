@@ -21,6 +21,7 @@ from emo.geometry.fits import (
     fit_procrustes,
     linear_fit,
 )
+from emo.geometry.interruptible import interruptible, unless_left
 from emo.geometry.mapping import Map
 from emo.geometry.pairs import MIN_ROWS, Pairs, held_out, split_pairs
 from emo.geometry.permutations import permutation
@@ -73,7 +74,7 @@ class PairedRows:
 
     def blocks(self) -> Iterator[tuple[slice, Matrix, Matrix]]:
         """Read the pairs block by block."""
-        for start in range(0, self.n, _BLOCK):
+        for start in unless_left(range(0, self.n, _BLOCK)):
             stop = min(start + _BLOCK, self.n)
             x = self.store_x.read(self.site_x, self.position, start, stop)
             y = self.store_y.read(self.site_y, self.position, start, stop)
@@ -114,6 +115,15 @@ def align_streamed(rows: PairedRows, design: Design, threads: int) -> tuple[Alig
     labels = np.where(held, -1, 0).astype(np.int32)
     found = rows.moments(labels, 1, threads)
     _check_varies(found)
+    # The pass over the rows above is native and heeds Ctrl-C itself, in the main thread alone.
+    return _from_moments(rows, held, design, found)
+
+
+@interruptible
+def _from_moments(
+    rows: PairedRows, held: NDArray[np.bool_], design: Design, found: Any
+) -> tuple[Alignment, Map]:
+    """Fit on the moments of the training rows, and judge the map in passes over all rows."""
     sample, pairs = _shuffled_sample(rows, held, design)
     if design.method == "procrustes":
         fit = _rotate(found, design, sample)

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo import _core
 from emo.errors import NumericalError, UsageError
+from emo.geometry.interruptible import interruptible
 
 Vectors = NDArray[np.float32] | NDArray[np.float64]
 
@@ -53,6 +54,7 @@ def orthonormal_basis(vectors: ArrayLike, k: int | None = None) -> NDArray[np.fl
     return found["bases"]
 
 
+@interruptible
 def leading_directions(rows: Vectors, k: int) -> NDArray[np.float64]:
     """Return the leading right singular vectors of finite rows, at most k and their rank."""
     _, sizes, right = np.linalg.svd(rows.astype(np.float64), full_matrices=False)

@@ -1,0 +1,84 @@
+"""Ctrl-C while numpy works: at once, and nothing else is changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from emo.errors import UsageError
+from emo.geometry.interruptible import interruptible, unless_left
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+@interruptible
+def quotient(a: float, b: float = 1.0) -> tuple[float, str]:
+    return float(np.float64(a) / b), threading.current_thread().name
+
+
+def test_results_and_errors_are_those_of_the_function() -> None:
+    assert quotient(6, b=2) == (3, "emo-fit")
+    with pytest.raises(UsageError, match="as it was"):
+        interruptible(refuse)()
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        quotient(1, b=0)
+    assert threading.active_count() == 1
+
+
+def refuse() -> None:
+    raise UsageError("as it was")
+
+
+def test_other_threads_call_the_function_as_it_is() -> None:
+    seen = []
+    other = threading.Thread(target=lambda: seen.append(quotient(1)), name="other")
+    other.start()
+    other.join()
+    assert seen == [(1, "other")]
+    assert interruptible(lambda: quotient(1))() == (1, "emo-fit")
+    assert threading.active_count() == 1
+
+
+@posix
+def test_the_work_ends_in_its_next_turn() -> None:
+    turns = []
+
+    @interruptible
+    def work() -> None:
+        for turn in unless_left(range(100)):
+            turns.append(turn)
+            time.sleep(0.1)
+
+    with interrupt_after(0.25), pytest.raises(KeyboardInterrupt):
+        work()
+    wait_for_threads()
+    assert len(turns) <= 5
+
+
+@contextmanager
+def interrupt_after(delay: float) -> Iterator[None]:
+    """Send Ctrl-C after some seconds, and demand to be left within a fifth of a second of it."""
+    sent = []
+
+    def interrupt() -> None:
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(delay, interrupt)
+    timer.start()
+    yield
+    assert time.monotonic() - sent[0] < 0.2
+    timer.join()
+
+
+def wait_for_threads() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join()
