@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from store_toys import Toy
 
 from emo.analysis.directions import directions
+from emo.artifacts import read_artifact
 from emo.cli import main
 from emo.geometry.align import align
 from emo.geometry.overlap import overlap
@@ -191,6 +192,73 @@ def test_align_is_that_of_the_library(found, world, method):
         assert got["null_mean"] < 0.1
 
 
+def test_subspaces_meet_after_the_map(emo, found, world, tmp_path):
+    rng = np.random.default_rng(5)
+    x, other = rng.standard_normal((200, 8)), rng.standard_normal((200, 8))
+    turn = np.linalg.qr(rng.standard_normal((12, 8)))[0].T
+    y = x @ turn + rng.standard_normal((200, 12)) / 20
+    a = rng.standard_normal((3, 8))
+    for name, values in {"p": x, "q": y, "o": other, "a": a, "b": a @ turn, "c": a[::-1]}.items():
+        np.savez(tmp_path / f"{name}.npz", vectors=values, labels=range(len(values)))
+
+    def at(x, y, a, b, *more):
+        files = [tmp_path / f"{name}.npz" for name in (x, y, a, b)]
+        return ("align", *files[:2], "--subspaces", *files[2:], "--permutations", "60", *more)
+
+    got = found(*at("p", "q", "a", "b", "--method", "ridge"))
+    assert got["overlap"] > 0.98
+    assert got["overlap_before"] is None
+    assert (got["k"], got["image_rank"], got["overlap_shuffles"]) == (3, 8, 60)
+    assert got["chance"] == pytest.approx(3 / 8)
+    assert got["overlap_null_low"] < got["chance"] < got["overlap_null_high"] < got["overlap"]
+    assert got["kept"] == pytest.approx(1, abs=0.05)
+    same = found(*at("p", "p", "a", "c", "-k", "2"))
+    assert same["overlap"] == same["overlap_before"] == pytest.approx(1)
+    assert same["k"] == 2
+    unlike = found(*at("p", "o", "a", "a"))
+    assert unlike["overlap"] < 0.9
+    assert unlike["overlap_before"] == pytest.approx(1)
+    out = emo(*at("p", "q", "a", "b"))[1]
+    for words in ("overlap of the subspaces", "without a map none", "60 maps", "share more than"):
+        assert words in out
+    path = tmp_path / "result.json"
+    assert emo(*at("p", "q", "a", "b", "-o", path))[0] == 0
+    assert len(json.loads(path.read_text())["provenance"]["inputs"]) == 4
+    assert "overlap" not in found("align", "a.npz", "b.npz", "--permutations", "9")
+
+
+def test_subspaces_are_taken_at_the_sites_aligned(found, tmp_path):
+    sites = ("--site", "L0.resid_post,L1.resid_post")
+    files = ("--subspaces", "directions", "directions")
+    got = found("align", "store", "store", *sites, *files, "--permutations", "5")
+    assert got["sites"] == ["L0.resid_post", "L1.resid_post"]
+    wanted = found("overlap", "directions", *sites)
+    assert got["overlap_before"] == pytest.approx(wanted["overlap"])
+
+
+def test_the_map_is_saved(emo, world, tmp_path):
+    command = ("align", "a.npz", "b.npz", "--permutations", "5", "--save-map")
+    for method in ("procrustes", "ridge"):
+        path = tmp_path / f"{method}.safetensors"
+        code, _, err = emo(*command, path, "--method", method)
+        assert code == 0, err
+        kept = read_artifact(path, "map")
+        with np.load(world / "a.npz") as a, np.load(world / "b.npz") as b:
+            x, y = a["vectors"], b["vectors"][::-1]
+        mapped = x - kept.arrays["mean_x"]
+        for name in sorted(set(kept.arrays) - {"mean_x", "mean_y"}):
+            mapped = mapped @ kept.arrays[name]
+        mapped = kept.meta["scale"] * mapped + kept.arrays["mean_y"]
+        np.testing.assert_allclose(mapped, align(x, y, method=method)[1].apply(x), atol=1e-9)
+        assert kept.meta["method"] == method
+        assert set(kept.provenance) == {"inputs", "options"}
+        assert len(kept.provenance["inputs"]) == 2
+        assert str(tmp_path).encode() not in path.read_bytes()
+        before = path.read_bytes()
+        assert emo(*command, path, "--method", method)[0] == 0
+        assert path.read_bytes() == before
+
+
 def test_align_rows_of_stores(emo, found, tmp_path):
     other = Toy(n_groups=9, emotions=EMOTIONS, d_model=30, seed=4)
     other.write_store(tmp_path / "t")
@@ -347,6 +415,16 @@ def _write(path, **arrays):
         (2, "Missing argument", "pca"),
         (2, "would write over its own input", "rsa x.npz y.npz -o x.npz"),
         (2, "is a folder", "rsa x.npz y.npz -o store"),
+        (2, "--save-map store is a folder", "align a.npz b.npz --save-map store"),
+        (2, "--save-map would write over its own", "align a.npz b.npz --save-map a.npz"),
+        (2, "are both new", "align a.npz b.npz --save-map new -o new"),
+        (2, "are for --subspaces", "align a.npz b.npz -k 2"),
+        (2, "the map gives 12", "align a.npz b.npz --subspaces a.npz a.npz"),
+        (
+            2,
+            "no site L0.resid_post",
+            "align store store --site L0.resid_post --subspaces sites.npz sites.npz",
+        ),
         (3, "only x.npz has 'anger'", "rsa x.npz few.npz"),
         (3, "the label 'a' is there 2 times", "rsa twice.npz x.npz"),
         (5, "no such file: none.npz", "rsa x.npz none.npz"),
@@ -372,6 +450,7 @@ def test_what_is_refused(emo, world, code, words, command):
     np.savez("objects.npz", vectors=np.array([{}, []], object), labels=["a", "b"])
     np.savez("nan.npz", vectors=[[1, 2], [3, np.nan]], labels=["a", "b"])
     np.savez("constant.npz", vectors=np.eye(5), labels=range(5))
+    np.savez("sites.npz", layer_1__anger=np.ones(4), layer_2__anger=np.ones(4))
     np.savez("zero.npz", vectors=np.zeros((5, 3)), labels=range(5))
     (world / "text.txt").write_text("anger 1 2 3\n")
     emo("rsa", "store", "directions")

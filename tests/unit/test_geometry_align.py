@@ -20,6 +20,7 @@ from emo.geometry.mapping import Map
 from emo.geometry.pairs import held_out, split_pairs
 from emo.geometry.permutations import permutation
 from emo.geometry.procrustes import polar, procrustes
+from emo.geometry.refits import shuffled_maps
 from emo.geometry.shuffles import linear_null, orders
 from emo.geometry.spans import span
 from emo.store import Store, StorePlan, StoreWriter
@@ -365,6 +366,50 @@ def test_chance_is_that_of_the_image() -> None:
     assert any("can reach" in warning for warning in found[0].warnings)
     with pytest.raises(UsageError, match="which has 7"):
         overlap_after(fitted, rng.normal(size=(9, 40)), rng.normal(size=(3, 50)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shuffled_maps_are_honest_refits(method: str) -> None:
+    rng = np.random.default_rng(16)
+    x, y = rotated(rng, 40, 5, 7)
+    y += rng.normal(size=y.shape)
+    found, _ = align(x, y, method=method, permutations=3, seed=4)  # type: ignore[arg-type]
+    pairs = split_pairs(x, y, 0.2, 4)
+    maps = list(shuffled_maps(x, y, found, shuffles=3))
+    for fitted, order in zip(maps, orders(len(pairs.x), 3, 4), strict=True):
+        shuffled = pairs.y[order]
+        if method == "procrustes":
+            wanted = reference.procrustes(pairs.x, shuffled)
+        else:
+            wanted = reference.ridge(pairs.x, shuffled, found.penalty or 0.0)
+        np.testing.assert_allclose(product(fitted), wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [14, 60])
+def test_unrelated_spaces_overlap_as_maps_of_shuffled_pairs_do(n: int) -> None:
+    """Directions along which both sets vary most meet after any map: chance is not k / rank."""
+    rng = np.random.default_rng(17)
+    spread = np.geomspace(10, 0.1, 20)
+    outside = 0
+    for seed in range(20):
+        x, y = rng.normal(size=(n, 20)) * spread, rng.normal(size=(n, 20)) * spread
+        found, fitted = align(x, y, permutations=3, seed=seed)
+        a, b = np.eye(3, 20), np.eye(3, 20)
+        maps = shuffled_maps(x, y, found, shuffles=60)
+        lap = overlap_after(fitted, a, b, shuffled=maps, draws=50)
+        outside += not lap.null_low <= lap.after.overlap <= lap.null_high
+        assert lap.shuffles == 60
+    assert lap.null_high > 1.5 * lap.after.chance
+    assert outside <= 4
+
+
+def test_the_image_is_spanned_by_orthonormal_rows_of_its_rank() -> None:
+    rng = np.random.default_rng(18)
+    for rows in (rng.normal(size=(3, 9)), np.ones((3, 9)), np.zeros((2, 9)), np.eye(12, 9)):
+        image = Map(np.zeros(len(rows)), np.zeros(9), (rows,)).image()
+        assert len(image) == np.linalg.matrix_rank(rows)
+        np.testing.assert_allclose(image @ image.T, np.eye(len(image)), atol=1e-12)
+        np.testing.assert_allclose(rows @ image.T @ image, rows, atol=1e-12)
 
 
 # Stores -----------------------------------------------------------------------------------------

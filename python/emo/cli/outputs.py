@@ -33,8 +33,8 @@ def output_folder(command: Command) -> Command:
     return _with_output(command, check_folder, "The folder to write; made when missing.")
 
 
-def check_file(path: Path) -> None:
-    """Refuse a path that a file cannot be written to.
+def check_file(path: Path, option: str = "-o") -> None:
+    """Refuse a path, given by an option, that a file cannot be written to.
 
     Raises
     ------
@@ -45,12 +45,14 @@ def check_file(path: Path) -> None:
     """
     if path.is_dir():
         raise UsageError(
-            f"-o {path} is a folder, but the result is a file",
-            hint=f"name a file, such as -o {path / 'NAME'}",
+            f"{option} {path} is a folder, but the result is a file",
+            hint=f"name a file, such as {option} {path / 'NAME'}",
         )
     if path.exists() and not path.is_file():
-        raise UsageError(f"-o {path} is no regular file", hint="name another file with -o")
-    _check_way(path)
+        raise UsageError(
+            f"{option} {path} is no regular file", hint=f"name another file with {option}"
+        )
+    _check_way(path, option)
 
 
 def check_folder(path: Path) -> None:
@@ -70,11 +72,12 @@ def check_folder(path: Path) -> None:
     _check_way(path / "NAME")
 
 
-def _check_way(path: Path) -> None:
+def _check_way(path: Path, option: str = "-o") -> None:
     place = next(parent for parent in path.parents if os.path.lexists(parent))
     if not place.is_dir():
         raise UsageError(
-            f"-o {path} cannot be made: {place} is a file", hint="name another place with -o"
+            f"{option} {path} cannot be made: {place} is a file",
+            hint=f"name another place with {option}",
         )
     effective = os.access in os.supports_effective_ids
     if not os.access(place, os.W_OK | os.X_OK, effective_ids=effective):
@@ -95,7 +98,7 @@ def _with_output(
     return cast("Command", option(checked))
 
 
-def refuse_inputs(output: Path, arguments: Mapping[str, Any]) -> None:
+def refuse_inputs(output: Path, arguments: Mapping[str, Any], option: str = "-o") -> None:
     """Refuse to write over a file that the command reads.
 
     Raises
@@ -106,7 +109,8 @@ def refuse_inputs(output: Path, arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
         if name != "output" and any(_same(output, path) for path in _paths(value)):
             raise UsageError(
-                f"-o would write over its own input {output}", hint="name another file with -o"
+                f"{option} would write over its own input {output}",
+                hint=f"name another file with {option}",
             )
 
 

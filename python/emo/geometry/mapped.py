@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from emo.errors import NumericalError, UsageError
+from emo.geometry.interruptible import interruptible
 from emo.geometry.mapping import Map
-from emo.geometry.overlap import Overlap, overlap
+from emo.geometry.overlap import Overlap, overlap, overlap_grid
 from emo.geometry.subspace import as_vectors, check_dimensions, orthonormal_basis
+
+Matrix = NDArray[np.float64]
+_LEVEL = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -27,21 +32,31 @@ class MappedOverlap:
     kept : float
         Share of the squared length of the y directions (orthonormal basis) that lies in the
         image; the rest was left out of `after`.
+    null_low, null_high : float
+        2.5 % and 97.5 % quantiles of `after` for maps fitted on shuffled pairs; those of random
+        subspaces of the image where no such maps were given.
+    shuffles : int
+        How many maps of shuffled pairs there were.
     warnings : tuple of str
     """
 
     before: Overlap | None
     after: Overlap
     kept: float
+    null_low: float
+    null_high: float
+    shuffles: int
     warnings: tuple[str, ...]
 
 
+@interruptible
 def overlap_after(
     fitted: Map,
     x_vectors: ArrayLike,
     y_vectors: ArrayLike,
     *,
     k: int | None = None,
+    shuffled: Iterable[Map] = (),
     draws: int = 1000,
     seed: int = 0,
     threads: int = 0,
@@ -60,6 +75,8 @@ def overlap_after(
     y_vectors : (n2, dy) float array
     k : int, optional
         Leading directions of each set; all when None.
+    shuffled : iterable of Map
+        Maps fitted on shuffled pairs, for the null; see `emo.geometry.refits.shuffled_maps`.
     draws, seed, threads
         As for `emo.geometry.overlap.overlap`.
 
@@ -80,7 +97,7 @@ def overlap_after(
         raise UsageError(f"y_vectors has width {y.shape[1]}, the map gives {fitted.dy}")
     bases = orthonormal_basis(x, k), orthonormal_basis(y, k)
     image = fitted.image()
-    mapped, projected = fitted.apply_directions(bases[0]) @ image.T, bases[1] @ image.T
+    mapped, projected = _within(fitted, image, bases)
     kept = float((projected**2).sum() / max(len(bases[1]), 1))
     if not np.abs(mapped).max(initial=0) > 0 or not kept > 0:
         raise NumericalError(
@@ -96,10 +113,34 @@ def overlap_after(
     options = {"draws": draws, "seed": seed, "threads": threads}
     before = overlap(*bases, **options) if fitted.dx == fitted.dy else None
     after = overlap(mapped, projected, **options)
-    warnings = [*after.warnings]
-    if kept < 0.5:
-        warnings.append(
-            f"only {kept:.0%} of the y directions lies in the {len(image)} dimensions that the "
-            "map can reach"
-        )
-    return MappedOverlap(before, after, kept, tuple(warnings))
+    # A map that reaches everything does so after a shuffle too, unless its pairs are degenerate.
+    whole = image if len(image) == fitted.dy else None
+    null = [_overlap_of(other, whole, bases) for other in shuffled]
+    low, high = np.quantile(null, _LEVEL) if null else (after.null_low, after.null_high)
+    return MappedOverlap(
+        before,
+        after,
+        kept,
+        null_low=float(low),
+        null_high=float(high),
+        shuffles=len(null),
+        warnings=(*after.warnings, *_unreached(kept, len(image))),
+    )
+
+
+def _within(fitted: Map, image: Matrix, bases: tuple[Matrix, Matrix]) -> tuple[Matrix, Matrix]:
+    """Coordinates in the image of the mapped first basis and of the projected second one."""
+    return fitted.apply_directions(bases[0]) @ image.T, bases[1] @ image.T
+
+
+def _overlap_of(fitted: Map, whole: Matrix | None, bases: tuple[Matrix, Matrix]) -> float:
+    sides = _within(fitted, fitted.image() if whole is None else whole, bases)
+    return float(overlap_grid(sides).overlap[0, 1])
+
+
+def _unreached(kept: float, rank: int) -> tuple[str, ...]:
+    if kept >= 0.5:
+        return ()
+    return (
+        f"only {kept:.0%} of the y directions lies in the {rank} dimensions that the map can reach",
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo.errors import NumericalError, UsageError
-from emo.geometry.subspace import orthonormal_basis
+from emo.geometry.subspace import orthonormal_basis, rank_tolerance
 
 Matrix = NDArray[np.float64]
 
@@ -81,7 +81,7 @@ class Map:
         last = self.factors[-1]
         for factor in reversed(self.factors[1:-1]):
             last = factor @ last
-        return orthonormal_basis(last)
+        return _full_basis(last) if len(last) <= self.dy else orthonormal_basis(last)
 
     def _through(self, vectors: Matrix) -> Matrix:
         for factor in self.factors:
@@ -97,3 +97,14 @@ class Map:
         if not np.isfinite(array).all():
             raise NumericalError("vectors to be mapped hold values that are not finite")
         return array
+
+
+def _full_basis(rows: Matrix) -> Matrix:
+    """Orthonormalise rows by reflections, which is faster where none depends on the others."""
+    lengths = np.linalg.norm(rows, axis=1)
+    if not lengths.all():
+        return orthonormal_basis(rows)
+    columns, left = np.linalg.qr((rows / lengths[:, None]).T)
+    if np.abs(np.diag(left)).min() <= rank_tolerance(rows):
+        return orthonormal_basis(rows)
+    return np.ascontiguousarray(columns.T)

@@ -241,7 +241,7 @@ def _common_width(sets: Sequence[Vectors]) -> int:
         if width != widths[0]:
             raise UsageError(
                 f"set {index} has width {width}, set 0 has width {widths[0]}",
-                hint="map them into one space first (emo geometry align)",
+                hint="map them into one space first: emo geometry align X Y --subspaces A B",
             )
     return widths[0]
 

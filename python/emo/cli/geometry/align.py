@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
+from emo.artifacts import Artifact, write_artifact
 from emo.cli import options
 from emo.cli.geometry import arguments
+from emo.cli.geometry import subspaces as further
 from emo.cli.geometry.choice import Place, pair
 from emo.cli.geometry.inputs import StoreSource
-from emo.cli.geometry.result import Result, chance_of, named, number, pairs_table
-from emo.cli.outputs import optional_file
-from emo.data.vectors import match
+from emo.cli.geometry.result import Result, chance_of, named, number, pairs_table, provenance
+from emo.cli.outputs import check_file, optional_file, refuse_inputs
+from emo.data.vectors import Vectors, match
 from emo.errors import UsageError
 from emo.geometry.align import METHODS, Alignment
 from emo.geometry.align import align as fit
 from emo.geometry.align import align_stores as fit_stores
+from emo.geometry.mapping import Map
 
 _FIRST = ("r2_heldout", "cosine", "null_mean", "condition", "rank", "method")
 _LEVEL = 0.05
@@ -53,6 +55,8 @@ _LEVEL = 0.05
     show_default=True,
     help="Shuffles of the pairs for the null.",
 )
+@further.subspace_options
+@click.option("--save-map", type=options.PATH, help="Write the map here, a safetensors file.")
 @options.seed
 @options.threads
 @options.io
@@ -66,6 +70,10 @@ def align(
     position: str,
     which: str,
     penalties: str | None,
+    subspaces: tuple[Path, Path] | None,
+    k: int | None,
+    centre: bool,
+    save_map: Path | None,
     output: Path | None,
     threads: int,
     io: str,
@@ -79,30 +87,65 @@ def align(
     (--rows neutral), so that what is compared afterwards did not shape the map.
     """
     choices["penalties"] = _numbers(penalties, choices["method"])
+    _check_map_file(save_map, output, (*paths, *(subspaces or ())))
     places = pair(paths, site, position, threads, io)
-    found, notes = _fit(places, which, threads, choices)
-    warnings = (*notes, *_emotional(places, which), *found.warnings)
-    values, table, sentence = _told(found, places)
+    wanted = further.wanted(subspaces, k, centre, places, position, threads, io)
+    found, fitted, notes = _fit(places, which, threads, choices)
+    warnings = [*notes, *_emotional(places, which), *found.warnings]
+    values, rows, sentence = _told(found, places)
     settings = {"site": site, "position": position, "rows": which, **choices}
-    result = Result("align", values, [table], sentence, warnings, places, settings)
+    origin = provenance(places, settings)
+    if wanted.places:
+        lap, more = further.compare(
+            wanted, (found, fitted), _rows(places, which)[:2], choices["holdout"], threads
+        )
+        warnings += more
+        added, lines, end = further.told(lap)
+        values, rows, sentence = values | added, rows | lines, sentence + end
+        settings |= {"k": k, "centre": centre}
+    table = pairs_table(f"{' to '.join(named(places))}: {found.method}", rows)
+    every = [*places, *wanted.places]
+    result = Result("align", values, [table], sentence, warnings, every, settings)
+    if save_map is not None:
+        _save(save_map, fitted, values, origin)
     result.deliver(output, as_json=as_json, quiet=quiet)
+
+
+def _check_map_file(path: Path | None, output: Path | None, inputs: tuple[Path, ...]) -> None:
+    """Refuse a path for the map that cannot be written, or that something else is at."""
+    if path is None:
+        return
+    check_file(path, "--save-map")
+    refuse_inputs(path, {"inputs": inputs}, "--save-map")
+    if output is not None and output.absolute() == path.absolute():
+        raise UsageError(f"-o and --save-map are both {path}", hint="name two files")
+
+
+def _save(path: Path, fitted: Map, values: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Write the map ``scale (x - mean_x) factor_0 factor_1 ... + mean_y``."""
+    factors = {f"factor_{i}": factor for i, factor in enumerate(fitted.factors)}
+    arrays = {"mean_x": fitted.mean_x, "mean_y": fitted.mean_y, **factors}
+    meta = {name: values[name] for name in ("method", "penalty", "r2_heldout", "sites")}
+    write_artifact(path, Artifact("map", arrays, {**meta, "scale": fitted.scale}, origin))
+
+
+def _rows(places: Sequence[Place], which: str) -> tuple[Vectors, Vectors, tuple[str, ...]]:
+    return match(*(place.source.rows(place.site, which) for place in places))
 
 
 def _fit(
     places: Sequence[Place], which: str, threads: int, choices: Mapping[str, Any]
-) -> tuple[Alignment, tuple[str, ...]]:
+) -> tuple[Alignment, Map, tuple[str, ...]]:
     """Fit on pairs of rows; what two stores hold in the same order need not be read whole."""
     one, other = (place.source for place in places)
     if which == "all" and isinstance(one, StoreSource) and isinstance(other, StoreSource):
         left, right = (place.site or "" for place in places)
         if one.row_names() == other.row_names():
-            found, _ = fit_stores(
+            return *fit_stores(
                 one.store, other.store, left, right, one.position, threads=threads, **choices
-            )
-            return found, ()
-    x, y, notes = match(*(place.source.rows(place.site, which) for place in places))
-    found, _ = fit(x.values, y.values, threads=threads, **choices)
-    return found, notes
+            ), ()  # fmt: skip
+    x, y, notes = _rows(places, which)
+    return *fit(x.values, y.values, threads=threads, **choices), notes
 
 
 def _numbers(text: str | None, method: str) -> list[float] | None:
@@ -134,7 +177,7 @@ def _emotional(places: list[Place], which: str) -> list[str]:
     return notes
 
 
-def _told(found: Alignment, places: list[Place]) -> tuple[dict[str, Any], Table, str]:
+def _told(found: Alignment, places: Sequence[Place]) -> tuple[dict[str, Any], dict[str, str], str]:
     values = {name: getattr(found, name) for name in _FIRST} | asdict(found)
     del values["warnings"]
     values["sites"] = [place.site for place in places]
@@ -156,7 +199,6 @@ def _told(found: Alignment, places: list[Place]) -> tuple[dict[str, Any], Table,
             f"{number(found.nuclear)} (shuffled pairs: mean {number(found.nuclear_null_mean)}, "
             f"largest {number(found.nuclear_null_max)})"
         )
-    table = pairs_table(f"{' to '.join(named(places))}: {found.method}", rows)
     if found.p <= _LEVEL:
         verdict = "The map carries over to pairs it has not seen, beyond chance"
     elif found.r2_heldout > found.null_max:
@@ -167,4 +209,4 @@ def _told(found: Alignment, places: list[Place]) -> tuple[dict[str, Any], Table,
         f"{verdict}: held-out R² {number(found.r2_heldout)}, shuffled pairs reach "
         f"{number(found.null_max)} at most (p = {chance_of(found.p)})."
     )
-    return values, table, sentence
+    return values, rows, sentence

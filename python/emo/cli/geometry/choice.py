@@ -51,6 +51,24 @@ def pair(
     return places([open_source(path, position, threads, io) for path in paths], names)
 
 
+def beside(
+    paths: Sequence[Path], chosen: Sequence[Place], position: str, threads: int, io: str
+) -> list[Place]:
+    """Choose the places of further inputs, one beside each chosen place and at its site.
+
+    Raises
+    ------
+    UsageError
+        When an input lacks the site.
+    """
+    found = []
+    for path, place in zip(paths, chosen, strict=True):
+        source = open_source(path, position, threads, io)
+        site = place.site or (None if isinstance(source, FileSource) else _deepest([source]))
+        found.append(Place(source, _known(source, site) if source.sites and site else None))
+    return found
+
+
 def single(path: Path, site: str | None, position: str, threads: int, io: str) -> Place:
     """Choose the place of a single input."""
     return places([open_source(path, position, threads, io)], _names(site))[0]

@@ -65,8 +65,8 @@ def overlap(
 ) -> None:
     """Measure the mean squared cosine of the principal angles between two spans of vectors.
 
-    Labels need not agree. Both inputs must lie in one space: vectors of two models have to be
-    mapped first.
+    Labels need not agree. Both inputs must lie in one space; for vectors of two models see emo
+    geometry align --subspaces.
     """
     settings = {
         "site": site,

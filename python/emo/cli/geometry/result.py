@@ -72,11 +72,16 @@ class Result:
             "format": FORMAT_VERSION,
             "version": package_version(),
             **values,
-            "provenance": {
-                "inputs": [p.source.record(p.site) for p in dict.fromkeys(self.places)],
-                "options": plain(self.settings),
-            },
+            "provenance": provenance(self.places, self.settings),
         }
+
+
+def provenance(places: Sequence[Place], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a result came from: hashes of its inputs, and options; never a path."""
+    return {
+        "inputs": [place.source.record(place.site) for place in dict.fromkeys(places)],
+        "options": plain(settings),
+    }
 
 
 def _warn(notes: Sequence[str]) -> None:
