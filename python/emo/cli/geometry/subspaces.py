@@ -21,6 +21,7 @@ from emo.geometry.refits import shuffled_maps
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _MOST_SHUFFLES = 100
+_FEWEST_SHUFFLES = 39  # the largest of fewer is exceeded by chance more than once in 40
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,12 @@ class Wanted:
 def subspace_options(command: Command) -> Command:
     """Add ``--subspaces``, ``-k`` and ``--centre``."""
     for option in (
-        click.option("--centre", is_flag=True, help="First take the mean of each of these off."),
+        click.option("--centre", is_flag=True, help="First take the mean off each of these."),
         click.option(
-            "-k", "--k", type=click.IntRange(min=1), help="Leading directions of these (all)."
+            "-k",
+            "--k",
+            type=click.IntRange(min=1),
+            help="Leading directions of these (default: all).",
         ),
         click.option(
             "--subspaces",
@@ -125,9 +129,11 @@ def told(found: MappedOverlap) -> tuple[dict[str, Any], dict[str, str], str]:
         "chance": f"{number(after.chance)} ({after.k[0]} and {after.k[1]} of {after.d:,})",
         "95 % of shuffled pairs' maps": f"{null} ({found.shuffles:,} maps)",
     }
-    more = after.overlap > found.null_high
-    sentence = (
-        f" The subspaces share {'more' if more else 'no more'} than after maps of shuffled pairs: "
-        f"overlap {number(after.overlap)}, those reach {null}."
-    )
-    return values, rows, sentence
+    return values, rows, f" {_verdict(found)}: overlap {number(after.overlap)}, those reach {null}."
+
+
+def _verdict(found: MappedOverlap) -> str:
+    more = found.after.overlap > found.null_high
+    if more and found.shuffles < _FEWEST_SHUFFLES:
+        return f"Maps of {found.shuffles:,} shuffles are too few to tell the overlap from chance"
+    return f"The subspaces share {'more' if more else 'no more'} than after maps of shuffled pairs"
