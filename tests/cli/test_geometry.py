@@ -221,6 +221,9 @@ def test_subspaces_meet_after_the_map(emo, found, world, tmp_path):
     out = emo(*at("p", "q", "a", "b"))[1]
     for words in ("overlap of the subspaces", "without a map none", "60 maps", "share more than"):
         assert words in out
+    assert (
+        "Maps of 9 shuffles are too few" in emo(*at("p", "q", "a", "b", "--permutations", "9"))[1]
+    )
     path = tmp_path / "result.json"
     assert emo(*at("p", "q", "a", "b", "-o", path))[0] == 0
     assert len(json.loads(path.read_text())["provenance"]["inputs"]) == 4
@@ -440,6 +443,9 @@ def _write(path, **arrays):
         (9, "all the same", "align zero.npz zero.npz"),
         (9, "rows", "align few.npz few.npz"),
         (9, "spans nothing", "overlap zero.npz zero.npz"),
+        (9, "spans nothing", "overlap equal.npz x.npz --centre"),
+        (9, "10 vectors are all equal", "overlap equal.npz x.npz"),
+        (9, "10 vectors are all equal", "overlap equal.npz x.npz -k 1"),
     ],
 )
 def test_what_is_refused(emo, world, code, words, command):
@@ -451,6 +457,7 @@ def test_what_is_refused(emo, world, code, words, command):
     np.savez("nan.npz", vectors=[[1, 2], [3, np.nan]], labels=["a", "b"])
     np.savez("constant.npz", vectors=np.eye(5), labels=range(5))
     np.savez("sites.npz", layer_1__anger=np.ones(4), layer_2__anger=np.ones(4))
+    np.savez("equal.npz", vectors=np.tile(rng.standard_normal(24), (10, 1)), labels=range(10))
     np.savez("zero.npz", vectors=np.zeros((5, 3)), labels=range(5))
     (world / "text.txt").write_text("anger 1 2 3\n")
     emo("rsa", "store", "directions")

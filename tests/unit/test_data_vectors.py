@@ -127,6 +127,19 @@ def test_common_mean() -> None:
     np.testing.assert_allclose(far.centred().values, x.values, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_vectors_less_their_mean_are_zero(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    for n in (3, 7, 10, 31):
+        row = (rng.normal(size=50) * np.geomspace(1e-20, 1e20, 50)).astype(dtype)
+        values = np.tile(row, (n, 1))
+        labels = tuple(map(str, range(n)))
+        assert not Vectors(labels, values, "x").centred().values.any()
+        values[0, 3] *= 1 + 1e-6
+        left = Vectors(labels, values, "x").centred().values
+        assert np.flatnonzero(left.any(0)).tolist() == [3]
+
+
 class _Bomb:
     def __reduce__(self) -> object:
         return Path.touch, (Path("exploded"),)

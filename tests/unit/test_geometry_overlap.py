@@ -104,10 +104,10 @@ def test_the_grid_takes_ragged_and_dependent_sets() -> None:
 
 def test_unsound_designs_warn() -> None:
     x = rng().normal(size=(3, 4))
-    found = overlap(x, np.vstack([x[:1], x[:1]])).warnings
+    found = overlap(x, np.vstack([x[:1], x[:1], x[1:2]])).warnings
     assert any("chance is 0.75" in line for line in found)
     assert any("1 of them repeated" in line for line in found)
-    assert any("2 vectors are in both sets" in line for line in found)
+    assert any("3 vectors are in both sets" in line for line in found)
     assert overlap(rng(1).normal(size=(2, 50)), rng(2).normal(size=(2, 50))).warnings == ()
 
 
@@ -149,6 +149,12 @@ def test_bad_input_is_named() -> None:
         overlap(good, bad)
     with pytest.raises(NumericalError, match="set 1 has 2 vectors and spans nothing"):
         overlap(good, np.zeros((2, 5)))
+    for measure in (overlap, lambda *sets: overlap_grid(sets)):
+        with pytest.raises(NumericalError, match="set 1: its 3 vectors are all equal"):
+            measure(good, np.ones((3, 5)))
+        with pytest.raises(NumericalError, match="set 1: its 3 vectors are all equal"):
+            measure(good.astype(np.float32), np.full((3, 5), 0.1, np.float32))
+    assert overlap(good, np.ones((1, 5))).k == (2, 1)
     with pytest.raises(NumericalError, match="set 1 has 0 vectors"):
         overlap_grid([good, np.empty((0, 5))])
     with pytest.raises(UsageError, match="width 4"):

@@ -104,9 +104,15 @@ class Vectors:
         return float(len(values) * (values.mean(0) ** 2).sum()) / total if total else 0.0
 
     def centred(self) -> Vectors:
-        """Return the vectors less their mean, in the same number format."""
+        """Return the vectors less their mean, in the same number format.
+
+        What is left of a column is zero where it is at most ``n eps max|column|``, the rounding
+        of its mean: equal vectors leave nothing.
+        """
         wide = self.values.astype(np.float64)
-        values = (wide - wide.mean(0)).astype(self.values.dtype)
+        left = wide - wide.mean(0)
+        rounding = len(wide) * np.finfo(np.float64).eps * np.abs(wide).max(0)
+        values = np.where(np.abs(left) <= rounding, 0, left).astype(self.values.dtype)
         return Vectors(self.labels, values, self.source, self.numbered)
 
     def take(self, labels: Collection[str]) -> Vectors:

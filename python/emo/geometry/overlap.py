@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo import _core
-from emo.errors import UsageError
+from emo.errors import NumericalError, UsageError
 from emo.geometry.chance import random_overlaps
 from emo.geometry.interruptible import interruptible
 from emo.geometry.subspace import (
@@ -134,7 +134,7 @@ def overlap(
     Raises
     ------
     NumericalError
-        When a value is not finite, or a set spans nothing.
+        When a value is not finite, a set spans nothing, or several vectors are all equal.
     UsageError
         When the shapes do not fit each other.
     """
@@ -187,7 +187,7 @@ def overlap_grid(
     Raises
     ------
     NumericalError
-        When a value is not finite, or a set spans nothing.
+        When a value is not finite, a set spans nothing, or several vectors are all equal.
     UsageError
         When there is no set, or the widths differ.
     """
@@ -250,6 +250,7 @@ def _overlaps(
     sets: Sequence[Vectors], k: int | None, threads: int, *, pair: bool
 ) -> _core._Overlaps:
     """Compute overlaps; of a pair in double precision throughout and with its bases."""
+    _check_unequal(sets)
     tolerances = [rank_tolerance(vectors) for vectors in sets]
     spanning: Sequence[Vectors] = sets
     if k is not None:
@@ -257,6 +258,15 @@ def _overlaps(
             check_finite(vectors, f"set {index}")
         spanning = [leading_directions(vectors, k) for vectors in sets]
     return _core.subspace_overlaps(spanning, tolerances, double=pair, bases=pair, threads=threads)
+
+
+def _check_unequal(sets: Sequence[Vectors]) -> None:
+    for index, vectors in enumerate(sets):
+        if len(vectors) > 1 and vectors[0].any() and (vectors == vectors[0]).all():
+            raise NumericalError(
+                f"set {index}: its {len(vectors)} vectors are all equal, there is one direction",
+                hint="check how the vectors were made, or give one of them alone",
+            )
 
 
 def _warnings(
