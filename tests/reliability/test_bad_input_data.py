@@ -109,8 +109,6 @@ def rows(path: str, *values: object) -> Callable[[], object]:
     ("array", 3, f"{GENERATE} d -o out", "d, line 1: not JSON", "array", write("d", '[{"id": 1}')),
     ("texts", 3, f"{GENERATE} texts.jsonl -o out", "a generated text where a sample is due",
      "the data that the texts were made from"),
-    ("import-twice", 3, "data import d -o out", "the id 's' is taken by line 1", "unique",
-     rows("d", *[{**EVENT, "event": {"positive": "x", "neutral": "y", "negative": "z"}}] * 2)),
     ("import-sentences", 3, "data import labelled.jsonl -o out", "line 1", "data validate"),
     ("long", 3, "capture --model model --data d -o out", "a", "shorten",
      rows("d", {"id": "a", "text": "word " * 500})),
@@ -128,8 +126,8 @@ RUN = "run --model model -o out --data"
     ("sentences", 3, f"{RUN} labelled.jsonl", "labelled sentences", "emo directions"),
     ("one-scenario", 3, f"{RUN} d", "too few to split", "--test-data",
      rows("d", {"id": "a", "group": "g", "scenario": "x", "event": "y"})),
-    ("same-texts", 3, f"{RUN} events.jsonl --test-data events.jsonl", "6 texts of the test data",
-     "without common texts"),
+    ("same-texts", 3, f"{RUN} events.jsonl --test-data events.jsonl", "6 samples of the test data",
+     "without common scenarios"),
     ("no-test-data", 3, f"{RUN} events.jsonl --test-data none", "none", "check the path"),
 )  # fmt: skip
 def test_data_of_a_run(world: Path, case: Case) -> None:
