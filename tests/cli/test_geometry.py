@@ -314,6 +314,11 @@ def test_grids(found, emo):
     lap = found("overlap", "directions", "--sites", "resid_post")
     np.testing.assert_allclose(np.diag(lap["overlap"]), 1)
     assert np.array(lap["chance"]).tolist() == [[5 / 24] * 2] * 2
+    assert lap.keys() >= OVERLAP
+    alone = found("overlap", "directions", "--site", "L0.resid_post,L1.resid_post")
+    for name in ("overlap", "chance", "null_low", "null_high"):
+        assert np.shape(lap[name]) == (2, 2)
+        assert lap[name][0][1] == pytest.approx(alone[name], abs=1e-6)
     both = found("overlap", "directions", "store", "--sites", "resid_post", "--centre")
     np.testing.assert_allclose(np.diag(both["overlap"]), 1, atol=1e-6)
     code, _, err = emo("overlap", "directions", "--sites", "all")
@@ -341,6 +346,14 @@ def test_tables_say_what_chance_is(emo):
         assert "corrected for all pairs" in emo("rsa", "directions", "--sites", sites)[1]
     assert "random ones of these dimensions" in emo("overlap", "directions", "--sites",
                                                     "resid_post")[1]  # fmt: skip
+
+
+def test_a_subspace_that_fills_the_space_proves_nothing(emo, tmp_path):
+    for n in range(2):
+        rows = np.random.default_rng(n).standard_normal((6, 6))
+        np.savez(tmp_path / f"{n}.npz", vectors=rows, labels=range(6))
+    out = emo("overlap", tmp_path / "0.npz", tmp_path / "1.npz")[1]
+    assert "this proves nothing: 1.000" in out
 
 
 def test_wide_grids_fit_the_terminal(emo, monkeypatch):

@@ -102,6 +102,16 @@ def test_the_grid_takes_ragged_and_dependent_sets() -> None:
     assert "set 1: 3 vectors span 2 dimensions" in grid.warnings[0]
 
 
+def test_the_grid_has_the_null_of_each_pair() -> None:
+    sets = [rng(i).normal(size=(k, 12)) for i, k in enumerate((2, 5, 2))]
+    grid = overlap_grid(sets, draws=300, seed=3)
+    for i, j in ((0, 1), (1, 0), (1, 1), (0, 2)):
+        pair = overlap(sets[i], sets[j], draws=300, seed=3)
+        assert grid.null_low[i, j] == pair.null_low
+        assert grid.null_high[i, j] == pair.null_high
+    assert (grid.draws, grid.seed) == (300, 3)
+
+
 def test_unsound_designs_warn() -> None:
     x = rng().normal(size=(3, 4))
     found = overlap(x, np.vstack([x[:1], x[:1], x[1:2]])).warnings

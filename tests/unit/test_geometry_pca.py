@@ -62,6 +62,12 @@ def test_noise_warns_and_structure_does_not() -> None:
     assert pca(planted(100, 60, [9.0, 4.0]), 2).warnings == ()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_share_is_at_most_one(seed: int) -> None:
+    found = pca(np.random.default_rng(seed).normal(size=(2, 3)), 1)
+    assert 1 - 1e-5 < found.explained[0] <= 1
+
+
 def test_few_rows_and_repeated_rows_warn() -> None:
     x = planted(4, 20, [3.0])
     found = pca(x, 5)

@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from emo.analysis.directions import Directions
 from emo.errors import NumericalError
-from emo.geometry.chance import random_overlaps
 from emo.geometry.overlap import overlap_grid
 from emo.geometry.rsa import rsa_grid
 from emo.sites import Site
 
 PART = "resid_post"
-_DRAWS = 1000
-_QUANTILES = (0.025, 0.975)
 
 
 def across_layers(
@@ -101,16 +98,15 @@ def shared_dimensions(
     NumericalError
         When the directions of a layer span nothing.
     """
-    found = overlap_grid(vectors, threads=threads)
-    k = int(found.k.max())
-    null = random_overlaps(k, k, found.d, draws=_DRAWS, seed=seed)
-    low, high = np.quantile(null, _QUANTILES)
+    found = overlap_grid(vectors, seed=seed, threads=threads)
+    widest = int(found.k.argmax())
+    low, high = found.null_low[widest, widest], found.null_high[widest, widest]
     return {
         "sites": [str(site) for site in sites],
         "overlap": _rows(found.overlap),
         "k": found.k.tolist(),
         "d": found.d,
-        "chance": round(k / found.d, 4),
+        "chance": round(float(found.chance[widest, widest]), 4),
         "null_low": round(float(low), 4),
         "null_high": round(float(high), 4),
     }

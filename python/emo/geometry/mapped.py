@@ -135,7 +135,7 @@ def _within(fitted: Map, image: Matrix, bases: tuple[Matrix, Matrix]) -> tuple[M
 
 def _overlap_of(fitted: Map, whole: Matrix | None, bases: tuple[Matrix, Matrix]) -> float:
     sides = _within(fitted, fitted.image() if whole is None else whole, bases)
-    return float(overlap_grid(sides).overlap[0, 1])
+    return float(overlap_grid(sides, draws=1).overlap[0, 1])
 
 
 def _unreached(kept: float, rank: int) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,6 +84,10 @@ class OverlapGrid:
         Dimension of the space.
     chance : (m, m) float64 array
         max(k_i, k_j) / d.
+    null_low, null_high : (m, m) float64 arrays
+        2.5 % and 97.5 % quantiles of the overlap of random subspaces of these dimensions.
+    draws, seed : int
+        How the null was drawn.
     warnings : tuple of str
         What makes the numbers unsound.
     """
@@ -91,6 +96,10 @@ class OverlapGrid:
     k: NDArray[np.int64]
     d: int
     chance: NDArray[np.float64]
+    null_low: NDArray[np.float64]
+    null_high: NDArray[np.float64]
+    draws: int
+    seed: int
     warnings: tuple[str, ...]
 
 
@@ -167,7 +176,12 @@ def overlap(
 
 
 def overlap_grid(
-    sets: Sequence[ArrayLike], *, k: int | None = None, threads: int = 0
+    sets: Sequence[ArrayLike],
+    *,
+    k: int | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    threads: int = 0,
 ) -> OverlapGrid:
     """Measure the overlap of every pair of sets of vectors.
 
@@ -177,6 +191,10 @@ def overlap_grid(
         Vectors that span each subspace, at least one set.
     k : int, optional
         Keep the `k` leading directions of each set; all when None.
+    draws : int
+        Random pairs of subspaces for the null of each pair of dimensions.
+    seed : int
+        Seed of the null.
     threads : int
         Native threads, 0 for all there are; the bits do not depend on it.
 
@@ -196,11 +214,16 @@ def overlap_grid(
     d = _common_width(checked)
     found = _overlaps(checked, k, threads, pair=False)
     ranks = found["ranks"]
+    low, high = _null_grid(ranks, d, draws, seed)
     return OverlapGrid(
         overlap=found["overlap"],
         k=ranks,
         d=d,
         chance=np.maximum.outer(ranks, ranks) / d,
+        null_low=low,
+        null_high=high,
+        draws=draws,
+        seed=seed,
         warnings=_warnings(checked, ranks.tolist(), k, d),
     )
 
@@ -231,6 +254,19 @@ def principal_angles(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[
         cosines**2 < 0.5, np.arccos(np.minimum(cosines, 1)), np.arcsin(np.minimum(sines, 1))
     )
     return np.sort(found)
+
+
+def _null_grid(
+    ranks: NDArray[np.int64], d: int, draws: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Quantiles (m, m) of the null, drawn once for each pair of dimensions."""
+    sizes, which = np.unique(ranks, return_inverse=True)
+    found = np.empty((2, len(sizes), len(sizes)))
+    for i, j in combinations_with_replacement(range(len(sizes)), 2):
+        null = random_overlaps(int(sizes[i]), int(sizes[j]), d, draws=draws, seed=seed)
+        found[:, i, j] = found[:, j, i] = np.quantile(null, _LEVEL)
+    low, high = found[:, which][:, :, which]
+    return low, high
 
 
 def _common_width(sets: Sequence[Vectors]) -> int:

@@ -321,7 +321,7 @@ def _finish(
     largest = np.abs(components).argmax(1)
     signs = np.sign(components[np.arange(len(components)), largest])
     null = min(independent_edge(columns, n) / total, 1.0)
-    explained = variances / total
+    explained = np.minimum(variances / total, 1.0)
     warnings = []
     if len(variances) < k:
         warnings.append(

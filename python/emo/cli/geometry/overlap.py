@@ -18,6 +18,8 @@ from emo.cli.outputs import optional_file
 from emo.geometry.overlap import Overlap, OverlapGrid, overlap_grid
 from emo.geometry.overlap import overlap as compare
 
+_ROUNDING = 1e-9
+
 
 @click.command()
 @arguments.inputs
@@ -88,7 +90,9 @@ def overlap(
         left, right = grids(paths, sites, position, threads, io)
         places = left if left is right else left + right
         vectors, notes = load(places, centre)
-        many = overlap_grid([v.values for v in vectors], k=k, threads=threads)
+        many = overlap_grid(
+            [v.values for v in vectors], k=k, draws=draws, seed=seed, threads=threads
+        )
         notes += many.warnings
         values, table, sentence = _grid(many, left, right)
     result = Result("overlap", values, [table], sentence, notes, places, settings)
@@ -121,27 +125,38 @@ def _one(found: Overlap, places: Sequence[Place]) -> tuple[dict[str, Any], Table
             + (", ..." if len(found.angles) > 10 else ""),
         },
     )  # fmt: skip
-    if found.overlap > found.null_high:
-        verdict = "The subspaces share more than random ones do"
-    elif found.overlap < found.null_low:
-        verdict = "The subspaces share less than random ones do"
-    else:
-        verdict = "The subspaces share no more than random ones do"
     sentence = (
-        f"{verdict}: {number(found.overlap)}, where chance is {number(found.chance)} and 95 % of "
-        f"random pairs lie at {null}."
+        f"{_verdict(found)}: {number(found.overlap)}, where chance is {number(found.chance)} and "
+        f"95 % of random pairs lie at {null}."
     )
     return values, table, sentence
+
+
+def _verdict(found: Overlap) -> str:
+    if max(found.k) == found.d:
+        return "One subspace fills the space, which any other lies in: this proves nothing"
+    if found.overlap > found.null_high + _ROUNDING:
+        return "The subspaces share more than random ones do"
+    if found.overlap < found.null_low - _ROUNDING:
+        return "The subspaces share less than random ones do"
+    return "The subspaces share no more than random ones do"
 
 
 def _grid(
     found: OverlapGrid, left: Sequence[Place], right: Sequence[Place]
 ) -> tuple[dict[str, Any], Table, str]:
     start = 0 if left is right else len(left)
-    shared, chance = (m[: len(left), start:] for m in (found.overlap, found.chance))
+    shared, chance, low, high = (
+        matrix[: len(left), start:]
+        for matrix in (found.overlap, found.chance, found.null_low, found.null_high)
+    )
     values = {
         "overlap": shared,
         "chance": chance,
+        "null_low": low,
+        "null_high": high,
+        "draws": found.draws,
+        "seed": found.seed,
         "k": [found.k[: len(left)], found.k[start:]],
         "d": found.d,
         "sites": [[place.site for place in left], [place.site for place in right]],
@@ -155,6 +170,7 @@ def _grid(
         sentence = (
             f"Different subspaces overlap {number(float(apart.min()))} to "
             f"{number(float(apart.max()))}, where random ones of these dimensions in {found.d:,} "
-            f"reach {number(float(chance.max()))} on average."
+            f"reach {number(float(chance.max()))} on average and 95 % of them lie at "
+            f"{number(float(low.min()))} to {number(float(high.max()))}."
         )
     return values, table, sentence

@@ -20,6 +20,7 @@ from emo.geometry.mapping import Map
 from emo.geometry.refits import shuffled_maps
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_ROUNDING = 1e-9
 _MOST_SHUFFLES = 100
 _FEWEST_SHUFFLES = 39  # the largest of fewer is exceeded by chance more than once in 40
 
@@ -133,7 +134,7 @@ def told(found: MappedOverlap) -> tuple[dict[str, Any], dict[str, str], str]:
 
 
 def _verdict(found: MappedOverlap) -> str:
-    more = found.after.overlap > found.null_high
+    more = found.after.overlap > found.null_high + _ROUNDING
     if more and found.shuffles < _FEWEST_SHUFFLES:
         return f"Maps of {found.shuffles:,} shuffles are too few to tell the overlap from chance"
     return f"The subspaces share {'more' if more else 'no more'} than after maps of shuffled pairs"
