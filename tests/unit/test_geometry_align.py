@@ -316,6 +316,17 @@ def test_doubtful_rows_are_warned_of() -> None:
     assert any("rank 4 of 5" in warning for warning in found.warnings)
     found, _ = align(np.repeat(x, 2, 0), np.repeat(y, 2, 0), permutations=5)
     assert any("60 of 120 pairs repeat" in warning for warning in found.warnings)
+    assert not any("paired otherwise" in warning for warning in found.warnings)
+    twice, other = np.concatenate([x, x[:30]]), np.concatenate([y, y[::-1][:30]])
+    for sets, name in (((twice, other + rng.normal(size=other.shape)), "x"),
+                       ((twice + rng.normal(size=twice.shape), other), "y")):  # fmt: skip
+        found, _ = align(*sets, permutations=5)
+        said = [warning for warning in found.warnings if "repeat" in warning]
+        assert said == [f"30 of 90 rows of {name} repeat another one, which is paired otherwise"]
+    twice[0], other[0], twice[1], other[1] = twice[2], other[2], twice[2], other[3]
+    found, _ = align(twice, other, permutations=5)
+    assert sum("pairs repeat" in warning for warning in found.warnings) == 1
+    assert any("more rows of x repeat" in warning for warning in found.warnings)
     found, _ = align(x, y, method="ridge", penalties=[1.0, 2.0], permutations=5)
     assert any("smallest of the path" in warning for warning in found.warnings)
 

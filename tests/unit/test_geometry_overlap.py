@@ -117,6 +117,13 @@ def test_unsound_designs_warn() -> None:
     found = overlap(x, np.vstack([x[:1], x[:1], x[1:2]])).warnings
     assert any("chance is 0.75" in line for line in found)
     assert any("1 of them repeated" in line for line in found)
+    wide = rng(1).normal(size=(5, 50))
+    wide = np.vstack([wide, wide[:2]])
+    found = overlap(wide, rng(2).normal(size=(3, 50)), k=3).warnings
+    assert found == (
+        "set 0: 2 of 7 vectors repeat another one and weigh more in the leading directions",
+    )
+    found = overlap(x, np.vstack([x[:1], x[:1], x[1:2]])).warnings
     assert any("3 vectors are in both sets" in line for line in found)
     assert overlap(rng(1).normal(size=(2, 50)), rng(2).normal(size=(2, 50))).warnings == ()
 

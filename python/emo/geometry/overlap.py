@@ -311,8 +311,13 @@ def _warnings(
     found = []
     for index, (vectors, rank) in enumerate(zip(sets, ranks, strict=True)):
         wanted = len(vectors) if k is None else k
-        if rank < wanted:
-            repeated = len(vectors) - len({row.tobytes() for row in vectors})
+        repeated = len(vectors) - len({row.tobytes() for row in vectors + 0.0})  # -0.0 is 0.0
+        if rank == wanted and repeated:
+            found.append(
+                f"set {index}: {repeated} of {len(vectors)} vectors repeat another one and weigh "
+                "more in the leading directions"
+            )
+        elif rank < wanted:
             why = f", {repeated} of them repeated" if repeated else ""
             found.append(
                 f"set {index}: {len(vectors)} vectors{why} span {rank} dimensions, "

@@ -128,9 +128,22 @@ def _varies(rows: Matrix, centred: Matrix, name: str) -> list[str]:
 
 
 def _duplicates(x: Matrix, y: Matrix) -> list[str]:
-    distinct = {a.tobytes() + b.tobytes() for a, b in zip(x, y, strict=True)}
-    if (again := len(x) - len(distinct)) == 0:
-        return []
-    return [
-        f"{again} of {len(x)} pairs repeat another one: a held-out pair may have been trained on"
-    ]
+    """Count pairs that repeat, and rows of one set that repeat beside another row of the other."""
+    again, n = _repeated(x, y), len(x)
+    notes = []
+    if again:
+        notes.append(
+            f"{again} of {n} pairs repeat another one: a held-out pair may have been trained on"
+        )
+    for name, rows in (("x", x), ("y", y)):
+        if (alone := _repeated(rows) - again) > 0:
+            more = "more rows" if again else f"of {n} rows"
+            notes.append(f"{alone} {more} of {name} repeat another one, which is paired otherwise")
+    return notes
+
+
+def _repeated(*sets: Matrix) -> int:
+    """How many rows, taken together over the sets, equal an earlier one."""
+    joint = zip(*sets, strict=True)
+    distinct = {b"".join((row + 0.0).tobytes() for row in rows) for rows in joint}  # -0.0 is 0.0
+    return len(sets[0]) - len(distinct)
