@@ -290,6 +290,7 @@ def _geometry(made: Made, rng: np.random.Generator) -> dict[str, Any]:
                     "points": points.tolist(),
                     "labels": labels,
                     "explained": [0.21 + 0.3 * depth, 0.12 + 0.1 * depth],
+                    "null": 0.06 + 0.03 * depth,
                 },
                 "probe": {"f1": f1, "low": f1 - 0.04, "high": min(f1 + 0.035, 1.0),
                           "shuffled": 0.165 + 0.01 * float(rng.standard_normal())},

@@ -9,6 +9,7 @@ from store_toys import EMOTIONS, Toy
 from emo.analysis.directions import directions as compute
 from emo.errors import NumericalError
 from emo.experiments import probes as room
+from emo.geometry.pca import pca
 
 pytest.importorskip("sklearn")
 pytest.importorskip("torch")
@@ -88,6 +89,8 @@ def test_geometry_of_a_store(tmp_path):
         assert len(row["pca"]["points"]) == len(row["pca"]["labels"]) == 27
         assert set(row["pca"]["labels"]) == set(EMOTIONS)
         assert 0 < sum(row["pca"]["explained"]) <= 1
+    acts = store.read("L0.resid_post", "last")
+    assert found["layers"][0]["pca"]["null"] == pytest.approx(pca(acts, 2).null, abs=1e-4)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found == room.geometry(store, compute(store), seed=1)
 

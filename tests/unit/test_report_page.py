@@ -301,6 +301,17 @@ def test_geometry_without_numbers(small: Path) -> None:
     assert 'id="pca-0' not in build(small).read_text(encoding="utf-8")
 
 
+def test_shares_of_components_beside_their_level(small: Path) -> None:
+    text = _page(small).text
+    assert "independent columns would explain 6 % to 9 % (Marchenko-Pastur level)" in text
+    assert "independent columns reach 6 % in the first" in text
+    geometry = json.loads((small / "geometry.json").read_text())
+    for layer in geometry["layers"]:
+        del layer["pca"]["null"]
+    (small / "geometry.json").write_text(json.dumps(geometry))
+    assert "independent columns" not in build(small).read_text(encoding="utf-8")
+
+
 def test_layers_beside_their_null(small: Path) -> None:
     markup = build(small).read_text(encoding="utf-8")
     text = Page(markup).text

@@ -15,6 +15,7 @@ from emo.analysis.intervals import bootstrap
 from emo.analysis.rows import NEUTRAL, label_rows
 from emo.errors import NumericalError, import_extra
 from emo.experiments.layers import across_layers
+from emo.geometry.pca import independent_edge
 from emo.store import Store
 
 N_FOLDS = 5
@@ -76,7 +77,8 @@ def geometry(
     -------
     dict
         `layers`: for each `layer` its `pca` (`points` in units of the residual stream, `labels`,
-        `explained` shares) and its `probe` (see `probe`); `cosine`: see `cosine_map`; `rsa` and
+        `explained` shares, `null` the share of the first that independent columns reach) and its
+        `probe` (see `probe`); `cosine`: see `cosine_map`; `rsa` and
         `overlap`: see `across_layers`.
 
     Raises
@@ -264,4 +266,13 @@ def _components(acts: NDArray[np.float32], chosen: ProbeRows, seed: int) -> dict
         "points": [[float(f"{x:.5g}") for x in point] for point in points[shown].tolist()],
         "labels": [chosen.classes[label] for label in chosen.labels[shown].tolist()],
         "explained": [round(float(share), 4) for share in pca.explained_variance_ratio_],
+        "null": _chance_share(acts),
     }
+
+
+def _chance_share(acts: NDArray[np.float32]) -> float | None:
+    """Share that the first component of independent columns reaches; None for equal rows."""
+    variances = acts.var(axis=0, ddof=1, dtype=np.float64)
+    if not variances.any():
+        return None
+    return round(min(independent_edge(variances, len(acts)) / float(variances.sum()), 1.0), 4)

@@ -67,10 +67,22 @@ def _components(geometry: Geometry, run: Run) -> Markup:
     return figure(
         "The first two principal components, layer by layer.",
         f"{several}{some}One point for each sample, large marks are means. Only distances count: "
-        "signs and rotation of components are arbitrary, and scales differ between pictures.",
+        "signs and rotation of components are arbitrary, and scales differ between pictures."
+        f"{_chance_shares(chosen)}",
         panels,
         key=emotion_key(looks),
         look="small",
+    )
+
+
+def _chance_shares(layers: Sequence[Layer]) -> str:
+    levels = [layer.null for layer in layers if layer.null is not None]
+    if not levels:
+        return ""
+    ends = dict.fromkeys(percent(level, 0) for level in (min(levels), max(levels)))
+    return (
+        " Shares are of the variance; the first component of independent columns would explain "
+        f"{' to '.join(ends)} (Marchenko-Pastur level)."
     )
 
 
@@ -98,6 +110,8 @@ def _panel(layer: Layer, looks: Mapping[str, int], most: int, seed: int) -> Mark
     words = f"{counted(len(labels), 'point')} of {counted(len(clouds), 'emotion')}"
     heading = f"layer {layer.layer}" + (f" · {shares}" if shares else "")
     explained = f", explaining {shares} of the variance" if shares else ""
+    if layer.null is not None:
+        explained += f"; independent columns reach {percent(layer.null, 0)} in the first"
     return scatter(Frame(f"pca-{layer.layer}", title, words + explained), clouds, heading=heading)
 
 

@@ -99,6 +99,8 @@ class Layer:
         Emotion of each point.
     explained : tuple of float
         Share of the variance of each component.
+    null : float or None
+        Share of the first that independent columns reach; None in runs made before there was any.
     probe : mapping of str to float
         ``f1``, ``low``, ``high``, ``shuffled``; empty when there is no probe.
     """
@@ -107,6 +109,7 @@ class Layer:
     points: NDArray[np.float64]
     labels: tuple[str, ...]
     explained: tuple[float, ...]
+    null: float | None
     probe: Mapping[str, float]
 
 
@@ -230,5 +233,6 @@ def _layer(row: Mapping[str, Any]) -> Layer:
         points=np.array(pca.get("points", ()), np.float64).reshape(len(labels), 2),
         labels=labels,
         explained=tuple(float(share) for share in pca.get("explained", ())),
+        null=finite(pca.get("null")),
         probe={name: x for name, x in ((n, finite(v)) for n, v in probe.items()) if x is not None},
     )
