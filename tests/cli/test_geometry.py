@@ -269,10 +269,18 @@ def test_align_rows_of_stores(emo, found, tmp_path):
                 "--site", "L0.resid_post")  # fmt: skip
     assert got["n"] == 54
     assert (got["dx"], got["dy"]) == (24, 30)
-    assert any("54 of 54 rows of store name an emotion" in note for note in got["warnings"])
+    (note,) = [n for n in got["warnings"] if "54 of 54 rows of store name an emotion" in n]
+    assert "capture neutral rows too" in note
+    assert "--rows neutral" not in note
     code, _, err = emo("align", "store", tmp_path / "t", "--rows", "neutral")
     assert code == 9
     assert "has no neutral rows" in err
+    some = Toy(n_groups=9, emotions=(*EMOTIONS, "neutral"), d_model=30)
+    some.write_store(tmp_path / "s")
+    got = found("align", tmp_path / "s", tmp_path / "s", "--permutations", "9")
+    assert any("54 of 63 rows" in n and "--rows neutral leaves" in n for n in got["warnings"])
+    few = found("align", tmp_path / "s", tmp_path / "s", "--permutations", "9", "--rows", "neutral")
+    assert few["n"] == 9
 
 
 def test_penalties(found, emo):

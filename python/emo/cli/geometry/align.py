@@ -168,11 +168,11 @@ def _emotional(places: list[Place], which: str) -> list[str]:
         if which == "all" and isinstance(source, StoreSource):
             index, _ = source.chosen_rows(which)
             n = int((~source.is_neutral(index)).sum())
+            way = "--rows neutral leaves them out" if n < len(index) else "capture neutral rows too"
             if n:
                 notes.append(
                     f"{n:,} of {len(index):,} rows of {source.path} name an emotion: a map fitted "
-                    "on them hides differences between the emotions (--rows neutral leaves them "
-                    "out)"
+                    f"on them hides differences between the emotions ({way})"
                 )
     return notes
 
