@@ -157,6 +157,10 @@ def rsa(
 ) -> Rsa:
     """Correlate the dissimilarities of two sets of vectors of the same conditions.
 
+    The test permutes the conditions of one matrix, rows and columns together (Mantel 1967);
+    comparing models by their dissimilarities is representational similarity analysis
+    (Kriegeskorte, Mur and Bandettini 2008).
+
     Parameters
     ----------
     x : (n, dx) float array
@@ -209,6 +213,9 @@ def rsa_grid(
     threads: int = 0,
 ) -> RsaGrid:
     """Compare every set of `xs` with every set of `ys`, as `rsa` does, permuting once for all.
+
+    One permutation for all pairs keeps their dependence, so that the largest correlation over
+    them gives p-values corrected for the family (max statistic: Westfall and Young 1993).
 
     Parameters
     ----------
