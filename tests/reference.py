@@ -62,9 +62,8 @@ def contributions(values: Array, weights: Array, group_width: int) -> Array:
 
 def project(values: Array, vectors: Array) -> Array:
     """Dot product of every row with every vector, (n, k)."""
-    return np.array([[(row * v).sum() for v in vectors] for row in values]).reshape(
-        len(values), len(vectors)
-    )
+    dots = [(row * vector).sum() for row in values for vector in vectors]
+    return np.array(dots).reshape(len(values), len(vectors))
 
 
 def weight_product(weight: Array, directions: Array, transposed: bool) -> Array:
@@ -225,6 +224,8 @@ def permutation(n: int, seed: int, stream: int, index: int) -> Array:
 
 # ---- permutation tests of representational similarity ------------------------------------------
 
+TIE = 1e-10
+
 
 def grouped_permutation(n: int, seed: int, index: int, stream: int = 0) -> Array:
     """Permutation `index` of `rsa_permutations`: several bounds share one word."""
@@ -257,15 +258,19 @@ def distances(vectors: Array, metric: str) -> Array:
     return 1 - unit @ unit.T
 
 
+def ranks(values: Array) -> Array:
+    """Twice the average rank, counted from one half: values below plus values up to each."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    doubled: Array = (2 * np.cumsum(counts) - counts)[place]
+    return doubled
+
+
 def triangle_correlation(x: Array, y: Array, correlation: str) -> float:
     """Correlation of the upper triangles, by average ranks for Spearman."""
     a, b = (d[np.triu_indices(len(d), 1)] for d in (x, y))
     if correlation == "spearman":
-        a, b = (np.array([(v < w).sum() + (v <= w).sum() for w in v]) for v in (a, b))
+        a, b = ranks(a), ranks(b)
     return float(np.corrcoef(a, b)[0, 1])
-
-
-TIE = 1e-10
 
 
 def rsa(
@@ -283,7 +288,7 @@ def rsa(
         "exceeding": exceeding,
         "ties": int((np.abs(nulls - found) <= TIE).sum()),
         "p": exceeding / len(null) if exact else (exceeding + 1) / (len(null) + 1),
-        "null_mean": nulls.mean(),
+        "null_mean": null.mean(),
         "null_max": nulls.max(),
     }
 
@@ -293,9 +298,7 @@ def rsa_grid(
 ) -> dict[str, Array]:
     """Every pair of matrices by itself, and p against the largest of all in each order."""
     tests = [[rsa(x, y, orders, correlation, two_sided, False) for y in ys] for x in xs]
-    pairs = {
-        name: np.array([[test[name] for test in row] for row in tests]) for name in tests[0][0]
-    }
+    pairs = {k: np.array([[test[k] for test in row] for row in tests]) for k in tests[0][0]}
     sized = np.abs if two_sided else np.asarray
     largest = sized(pairs["null"]).max((0, 1))
     exceeding = (largest >= sized(pairs["r"])[..., None] - TIE).sum(-1)
