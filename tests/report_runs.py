@@ -185,7 +185,7 @@ def _summary(made: Made, texts: list[Text], verdicts: list[Verdict]) -> dict[str
     strength = _strength(made)
     return {
         "methods": methods,
-        "judge": {"name": "linear-3fa9c1d2", "reliability": _reliability(made)},
+        "judge": {"name": "linear-3fa9c1d2", "coverage": 0.97, "reliability": _reliability(made)},
         "seconds": {"generate": 412.5, "judge": 3.2, "capture": 188.0, "directions": 2.4,
                     "score": 6.9, "strength": 950.3, "evaluate": 612.8, "geometry": 21.0},
         "quality": {m: {"distinct2": 0.71, "takes_word": 0.46, "n": 60} for m in methods},

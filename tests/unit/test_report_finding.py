@@ -65,7 +65,10 @@ def test_steering_that_works(tmp_path: Path) -> None:
     assert "null result" not in words
     assert "percentage points" in words
     assert "at most 16.7\u202f%" in words
-    assert "linear-3fa9c1d2, which reached macro-F1 0.64" in found.caveat
+    assert (
+        "linear-3fa9c1d2 (it labelled 97\u202f% of the replies), which reached macro-F1 0.64"
+        in found.caveat
+    )
 
 
 def test_a_null_result_is_called_one(tmp_path: Path) -> None:

@@ -215,6 +215,9 @@ def _probe(run: Run) -> str:
 
 def _judge(summary: Summary) -> str:
     name = str(summary.judge.get("name") or "an unnamed judge")
+    covered = summary.judge.get("coverage")
+    if isinstance(covered, int | float):
+        name += f" (it labelled {percent(covered, 0)} of the replies)"
     reliability = summary.judge.get("reliability") or {}
     f1, accuracy = reliability.get("macro_f1"), reliability.get("accuracy")
     if f1 is None and accuracy is None:
