@@ -6,17 +6,27 @@
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use emo_benches::noise;
+use emo_benches::{DTYPES, Store, noise};
 use emo_core::dtype::Float;
+use emo_core::error::Result;
+use emo_core::kernels::basis::Vectors;
+use emo_core::kernels::components::{Source, gram_product};
+use emo_core::kernels::cross::cross_moments;
+use emo_core::kernels::overlap::{Wanted, overlaps};
 use emo_core::kernels::rsa::permutations::Shuffler;
 use emo_core::kernels::simd::Tier;
 use emo_core::kernels::simd::columns::{BLOCK, ROWS, Sums};
 use emo_core::kernels::simd::dots::{Packed, widen};
 use emo_core::kernels::simd::permuted::{Places, Rows, Strips, permuted_product};
+use emo_core::scan::{Control, Io, Rows as StoredRows, pool};
 
 const WIDTH: usize = 3072;
+
+/// Rows of the passes over whole matrices, and their width.
+const PASS: (usize, usize) = (256, 768);
 
 /// A case: its name, the instructions that a round may take (5 % above those counted when it was
 /// last looked at), and its task.
@@ -30,6 +40,9 @@ const CASES: &[Case] = &[
     ("dots-avx2", 1_230_000, dots),
     ("permutations-n30-avx2", 214_000, |tier, rounds| permutations(tier, 30, rounds)),
     ("permutations-n171-avx2", 2_730_000, |tier, rounds| permutations(tier, 171, rounds)),
+    ("overlap-avx2", 16_940_000, overlap),
+    ("components-avx2", 3_960_000, components),
+    ("cross-avx2", 41_260_000, cross),
 ];
 
 /// Sums of a block of 64 rows; gives the time of the fastest round.
@@ -71,6 +84,56 @@ fn permutations(tier: Tier, n: usize, rounds: usize) -> Duration {
             places.set(&order);
             black_box(permuted_product(tier, black_box(&a), &b, &places));
         }
+    })
+}
+
+/// Bases of 24 sets of ten vectors, and the product of all of them stacked.
+fn overlap(tier: Tier, rounds: usize) -> Duration {
+    let values = singles(240 * PASS.1);
+    let sets: Vec<Vectors> = values.chunks_exact(10 * PASS.1).map(Vectors::Single).collect();
+    on_one_thread(tier, rounds, |control| {
+        overlaps(black_box(&sets), &[1e-4; 24], PASS.1, Wanted::default(), control)
+    })
+}
+
+/// A pass of subspace iteration with 16 vectors.
+fn components(tier: Tier, rounds: usize) -> Duration {
+    let (rows, width) = PASS;
+    let x = singles(rows * width);
+    let (pilot, vectors) = (vec![0.5; width], vec![0.01; 16 * width]);
+    on_one_thread(tier, rounds, |control| {
+        let source = Source::Array(Vectors::Single(black_box(&x)), width);
+        gram_product(source, &pilot, &vectors, 16, control)
+    })
+}
+
+/// Cross-moments of a mapped tensor with itself, of a third of the width.
+fn cross(tier: Tier, rounds: usize) -> Duration {
+    let (rows, width) = (PASS.0, PASS.1 / 3);
+    let store = Store::new(DTYPES[0], width, 1, rows * width * 2).expect("a store");
+    on_one_thread(tier, rounds, |control| {
+        let x = StoredRows::open(&store.paths, "x", Io::Mmap, None)?;
+        cross_moments(&x, &x, &vec![0; rows], 1, control)
+    })
+}
+
+fn singles(count: usize) -> Vec<f32> {
+    let mut values = vec![0.0; count];
+    Float::Bf16.decode(&noise(2 * count), &mut values);
+    values
+}
+
+/// Time of the fastest round of a whole kernel, in a pool of one thread.
+fn on_one_thread<T: Send>(
+    tier: Tier,
+    rounds: usize,
+    task: impl Fn(&Control) -> Result<T> + Sync,
+) -> Duration {
+    let cancel = AtomicBool::new(false);
+    let control = Control { threads: 1, tier, cancel: &cancel };
+    best(rounds, || {
+        let done = pool::run(1, || task(&control), || ());
+        black_box(done.expect("a pool").expect("a result"));
     })
 }
 

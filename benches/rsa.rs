@@ -61,5 +61,30 @@ fn pairs(criterion: &mut Criterion) {
     bench.finish();
 }
 
-criterion_group!(benches, pairs);
+fn distances(criterion: &mut Criterion) {
+    let cancel = AtomicBool::new(false);
+    let control = Control::new(0, &cancel).expect("a tier");
+    let (n, width) = (171, 3072);
+    let mut single = vec![0.0f32; n * width];
+    Float::Bf16.decode(&noise(2 * single.len()), &mut single);
+    let rows: Vec<f64> = single.into_iter().map(f64::from).collect();
+    let mut bench = criterion.benchmark_group("dissimilarity");
+    bench.sample_size(10);
+    bench.throughput(Throughput::Elements((n * (n - 1) / 2) as u64));
+    for (name, metric) in [
+        ("cosine", Metric::Cosine),
+        ("correlation", Metric::Correlation),
+        ("euclidean", Metric::Euclidean),
+    ] {
+        bench.bench_function(BenchmarkId::new(name, n), |bencher| {
+            bencher.iter(|| {
+                let task = || dissimilarity(black_box(&rows), width, metric, &control);
+                pool::run(control.threads, task, || ()).expect("a pool").expect("distances")
+            });
+        });
+    }
+    bench.finish();
+}
+
+criterion_group!(benches, pairs, distances);
 criterion_main!(benches);
