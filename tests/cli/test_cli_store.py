@@ -106,6 +106,20 @@ def test_directions_then_scores(emo, store, tmp_path):
     assert "95 % interval of the mean, Student's t" in out
 
 
+@pytest.mark.parametrize("verb", ["align", "pca", "overlap"])
+def test_every_way_to_read_finds_a_flipped_bit(emo, tmp_path, verb):
+    opened = TOY.write_store(tmp_path / "s", cuts=(4,))
+    path = opened.shards("L1.resid_post", "last")[1]
+    entry = next(row for row in _core.inspect_shard(path) if row[0] == "L1.resid_post@last")
+    with open(path, "r+b") as file:
+        file.seek(entry[4] - 1)
+        byte = file.read(1)[0]
+        file.seek(entry[4] - 1)
+        file.write(bytes([byte ^ 1]))
+    site = "L1.resid_post" if verb == "pca" else "L0.resid_post,L1.resid_post"
+    _refused(emo("geometry", verb, opened.path, "--site", site), 5, "is damaged")
+
+
 @pytest.mark.parametrize("io", ["mmap", "pread"])
 def test_the_way_of_reading_reaches_the_kernels_and_changes_no_bit(
     emo, store, tmp_path, monkeypatch, io
