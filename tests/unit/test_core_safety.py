@@ -164,12 +164,13 @@ def test_the_pool_keeps_to_the_affinity_unless_told(
 ) -> None:
     (path,), _, _ = write_store(tmp_path, np.ones((40, 10)), "F32")
     script = f"""
-import os
+import os, time
 from pathlib import Path
 import numpy as np
 from emo import _core
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
 _core.project([{str(path)!r}], "x", np.ones((1, 10)))
+time.sleep(0.5)  # a thread takes its name when it first runs
 names = [p.joinpath("comm").read_text() for p in Path("/proc/self/task").iterdir()]
 print(sum(name.startswith("emo-") for name in names))
 """
