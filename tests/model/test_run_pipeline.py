@@ -20,6 +20,7 @@ from emo.pipeline.settings import RunSettings, divide, part, scenario_of
 ARTIFACTS = (
     "run.json",
     "data.json",
+    "reliability.json",
     "texts-discovery.jsonl",
     "verdicts-discovery.jsonl",
     "directions.safetensors",
@@ -34,16 +35,29 @@ ARTIFACTS = (
 )
 
 
+LABELLED = (
+    ("anger", "I am livid, how dare they keep my deposit!"),
+    ("happiness", "Hooray, what wonderful news, I am delighted!"),
+    ("sadness", "My heart is heavy and I cannot stop crying."),
+    ("neutral", "The parcel can be collected next week."),
+)
+
+
 def _arguments(folder: Path, *more: str) -> list[str]:
     data, test = str(bundled("sev.jsonl")), str(bundled("sev_test.jsonl"))
     model = str(bundled("demo-model"))
     return ["run", "--model", model, "--data", data, "--test-data", test, "--smoke",
-            "--device", "cpu", "--quiet", "-o", str(folder), *more]  # fmt: skip
+            "--check", str(folder.parent / "labelled.jsonl"), "--device", "cpu", "--quiet",
+            "-o", str(folder), *more]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
+    labelled = (folder.parent / "labelled.jsonl").open("w", encoding="utf-8")
+    with labelled:
+        for emotion, text in LABELLED:
+            labelled.write(json.dumps({"text": text, "emotion": emotion}) + "\n")
     with pytest.raises(SystemExit) as ended:
         main(_arguments(folder, "--json"))
     assert ended.value.code == 0
@@ -64,7 +78,11 @@ def test_the_summary_has_the_keys_of_the_interface(finished: Path) -> None:
         assert method["low"] <= method["accuracy"] <= method["high"]
         assert set(method["by"]["anger"]) == {"positive", "neutral", "negative"}
     assert summary["methods"]["prompting"]["n"] > 100
-    assert {"name", "reliability"} <= summary["judge"].keys()
+    judge = summary["judge"]
+    assert judge["name"]
+    assert 0.9 < judge["coverage"] <= 1
+    # Measured on the texts of --check, not what the judge says of itself.
+    assert judge["reliability"]["n"] == len(LABELLED)
     assert all(seconds >= 0 for seconds in summary["seconds"].values())
 
 
@@ -120,7 +138,7 @@ def test_a_stage_that_was_interrupted_keeps_its_finished_rows(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, asked = tmp_path / "run", []
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
     for name in ("texts.jsonl", "verdicts.jsonl"):
         (folder / name).unlink()
     whole = replies.elicit

@@ -167,8 +167,8 @@ class _Run:
         chosen = ("strength.json", "directions.safetensors")
         return [
             Stage("data", ("run.json",), ("data.json",), self._data),
-            Stage("elicit", ("run.json",), found[:1], self._elicit),
             Stage("reliability", ("run.json",), ("reliability.json",), self._reliability),
+            Stage("elicit", ("run.json",), found[:1], self._elicit),
             Stage("judge", found[:1], found[1:], self._judge_discovery),
             Stage("capture", found[:1], ("store",), self._capture),
             Stage("directions", (*found[1:], "store"), both, self._directions),
