@@ -58,6 +58,8 @@ def test_the_work_ends_in_its_next_turn() -> None:
 
     with interrupt_after(0.25), pytest.raises(KeyboardInterrupt):
         work()
+    # The process must know that it has to wait for the thread before it ends.
+    assert [t.name for t in threading.enumerate() if t.is_alive()].count("emo-fit") == 1
     wait_for_work()
     assert len(turns) <= 5
 

@@ -72,7 +72,8 @@ def working() -> bool:
 
 
 def _wait_for(work: Callable[[], R]) -> R:
-    left, results, errors = threading.Event(), list[R](), list[BaseException]()
+    left, done = threading.Event(), threading.Event()
+    results, errors = list[R](), list[BaseException]()
 
     def run() -> None:
         _left.set(left)
@@ -80,16 +81,21 @@ def _wait_for(work: Callable[[], R]) -> R:
             results.append(work())
         except BaseException as error:
             errors.append(error)
+        finally:
+            done.set()
 
     context = contextvars.copy_context()
     worker = threading.Thread(target=context.run, args=(run,), name=_NAME)
     try:
         worker.start()
-        while worker.is_alive():
-            worker.join(_STEP)
+        # Not `join`: when interrupted it takes a running thread for ended, and at its end the
+        # process would no longer wait for it.
+        while not done.wait(_STEP):
+            pass
     except BaseException:
         left.set()
         raise
+    worker.join()
     if errors:
         raise errors.pop()
     return results.pop()
