@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from emo.cli import main
 from emo.data.bundle import bundled
 from emo.data.samples import read_samples
 from emo.errors import DataError
-from emo.experiments import replies
+from emo.experiments import probes, replies, trial
 from emo.experiments.strength import Strength
+from emo.model import likelihood
 from emo.pipeline import run as room
 from emo.pipeline.settings import RunSettings, divide, part, scenario_of
 
@@ -165,6 +167,54 @@ def test_a_stage_that_was_interrupted_keeps_its_finished_rows(
     assert asked[-2][1] > 0
     for name in ("texts.jsonl", "verdicts.jsonl"):
         assert (folder / name).read_bytes() == (finished / name).read_bytes()
+    assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "artifact"),
+    [
+        (trial, "elicit", "strength.json"),
+        (likelihood, "_sums", "likelihoods.jsonl"),
+        (probes, "probe", "geometry.json"),
+    ],
+)
+def test_a_stage_of_many_steps_goes_on_where_it_was_interrupted(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: ModuleType,
+    name: str,
+    artifact: str,
+) -> None:
+    folder, calls = tmp_path / "run", 0
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
+    whole = getattr(place, name)
+
+    def steps(code: int, last: int) -> int:
+        """Make the artifact again, interrupted after so many steps; returns how many it took."""
+        nonlocal calls
+        calls = 0
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            if calls == last:
+                raise KeyboardInterrupt
+            calls += 1
+            return whole(*arguments, **options)
+
+        monkeypatch.setattr(place, name, counted)
+        (folder / artifact).unlink(missing_ok=True)
+        with pytest.raises(SystemExit) as ended:
+            main(_arguments(folder))
+        assert ended.value.code == code
+        return calls
+
+    in_all = steps(0, 1000)
+    assert in_all > 2
+    assert steps(130, 2) == 2
+    assert list(folder.glob("*.part"))
+    assert steps(0, 1000) == in_all - 2
+    assert (folder / artifact).read_bytes() == (finished / artifact).read_bytes()
     assert not list(folder.glob("*.part"))
 
 

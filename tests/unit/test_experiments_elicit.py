@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emo.data.samples import Sample
-from emo.data.texts import read_texts, text_id
+from emo.data.texts import read_texts, text_id, write_texts
 from emo.errors import DataError, ModelError, SettingsError, UsageError
 
 torch = pytest.importorskip("torch")
@@ -15,7 +15,7 @@ from emo.analysis.directions import Directions  # noqa: E402
 from emo.data.prompts import PromptBuilder, system_text  # noqa: E402
 from emo.experiments import elicit as room  # noqa: E402
 from emo.experiments.elicit import Push, elicit  # noqa: E402
-from emo.experiments.replies import elicit_to_file  # noqa: E402
+from emo.experiments.replies import elicit_kept  # noqa: E402
 from emo.model import Steering, generate  # noqa: E402
 from emo.sites import Site  # noqa: E402
 
@@ -121,6 +121,12 @@ def test_the_batch_size_does_not_change_the_replies(ask, directions, batch_size)
     push = Push(directions, (1,), alpha=4.0)
     wanted = ask("steering", push=push)
     assert ask("steering", push=push, batch_size=batch_size) == wanted
+
+
+def elicit_to_file(output, *args, **options):
+    texts, part = elicit_kept(output, *args, **options)
+    write_texts(output, texts)
+    part.remove()
 
 
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(model, builder, tmp_path):

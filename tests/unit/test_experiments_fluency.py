@@ -9,6 +9,7 @@ from judge_toys import text
 torch = pytest.importorskip("torch")
 
 from emo.data.prompts import PromptBuilder  # noqa: E402
+from emo.errors import NumericalError  # noqa: E402
 from emo.experiments.fluency import (  # noqa: E402
     content_words,
     distinct2,
@@ -39,6 +40,12 @@ def test_likelihoods_are_those_of_the_reply_after_its_prompt(model, named):
             logs = model.module(ids).logits[0].log_softmax(-1)
         wanted = sum(float(logs[len(prompt.ids) - 1 + i, t]) for i, t in enumerate(tail))
         assert found[one.id] == (pytest.approx(wanted, abs=1e-3), len(tail))
+
+
+def test_a_probability_that_is_no_number_is_an_error(model, monkeypatch):
+    monkeypatch.setattr(model.unembedding.weight, "data", model.unembedding.weight * torch.nan)
+    with pytest.raises(NumericalError, match=r"reply s-positive/anger/prompting is no number"):
+        likelihoods(model, [text("No!", "anger")], PromptBuilder(model.tokenizer))
 
 
 def test_a_reply_longer_than_the_model_reads_is_cut(model):

@@ -1,5 +1,7 @@
 """A Hugging Face classifier as a judge, with a real tiny BERT."""
 
+import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -45,7 +47,8 @@ def judge(folder):
 def test_labels_are_mapped_to_our_emotions(judge, folder):
     assert judge.labels == ("happiness", "anger", "happiness", "neutral")
     assert judge.classes == ("happiness", "anger", "neutral")
-    assert judge.name == f"hf:{folder}"
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert judge.name == f"hf:{folder} ({digest[:8]})"
     assert judge.reliability == {}
 
 
@@ -61,7 +64,7 @@ def test_neither_batch_nor_order_changes_a_verdict(judge):
     replies = ["i am livid", "glad", "so so so very glad i am", "i", "very livid"] * 3
     texts = [text(reply, sample=f"s{i}") for i, reply in enumerate(replies)]
     alone = [judge.judge([one])[0] for one in texts]
-    small = ClassifierJudge(judge.source, judge.model, judge.tokenizer, judge.labels, 2)
+    small = dataclasses.replace(judge, batch_size=2)
     for found in (judge.judge(texts), small.judge(texts)):
         assert [v.id for v in found] == [v.id for v in alone]
         assert [v.label for v in found] == [v.label for v in alone]

@@ -195,7 +195,8 @@ def generate(
     vectors = None if directions is None else Directions.load(directions)
     targets = wish.targets(vectors)
     from emo.data.prompts import PromptBuilder
-    from emo.experiments.replies import elicit_to_file
+    from emo.data.texts import write_texts
+    from emo.experiments.replies import elicit_kept
     from emo.model.load import load_model
 
     loaded = load_model(
@@ -212,7 +213,7 @@ def generate(
             hint="capture with this model and compute its directions",
         )
     with options.progress("generate", quiet=quiet) as report:
-        texts = elicit_to_file(
+        texts, part = elicit_kept(
             output,
             loaded,
             samples,
@@ -224,6 +225,8 @@ def generate(
             batch_size=batch_size,
             progress=report,
         )
+        write_texts(output, texts)
+        part.remove()
     if as_json:
         options.print_json({"method": wish.method, "emotions": list(targets), "texts": len(texts)})
     else:

@@ -6,10 +6,13 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
+from emo.data.partial import PartFile
 from emo.data.prompts import PromptBuilder
 from emo.data.texts import Text
 from emo.data.words import lowered
+from emo.errors import DataError, NumericalError
 from emo.model import LanguageModel, log_likelihood
 
 Likelihood = tuple[float, int]
@@ -42,6 +45,7 @@ def likelihoods(
     *,
     named: bool = False,
     batch_size: int | None = None,
+    part: PartFile | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Likelihood]:
     """Log-likelihood of each reply under the untouched model.
@@ -55,12 +59,22 @@ def likelihoods(
     named : bool
         Put each reply after the prompt that names its target, instead of the prompt that names
         no emotion, which is the same for all methods.
+    batch_size : int, optional
+        As in `log_likelihood`.
+    part : PartFile, optional
+        Keeps the sums of finished batches; rows that are all there are not weighed again.
+    progress : callable (texts done, texts in all), optional
 
     Returns
     -------
     dict of id to (float, int)
         Sum over the reply's tokens in nats, and their number; the end token does not count.
         What the model cannot read at the end of a long reply is left out.
+
+    Raises
+    ------
+    NumericalError
+        When the model gives a reply a probability that is no number.
     """
     prompts, replies = [], []
     for text in texts:
@@ -68,8 +82,35 @@ def likelihoods(
         prompt = builder.build(text.source.content, emotion, reply=text.reply or None)
         prompts.append(prompt.ids[: prompt.n_prompt])
         replies.append(prompt.ids[prompt.n_prompt : model.context])
-    found = log_likelihood(model, prompts, replies, batch_size, progress=progress)
+    known = {} if part is None else part.read(_sum)
+
+    def keep(sums: Mapping[int, float]) -> None:
+        wrong = [texts[i].id for i, value in sums.items() if not math.isfinite(value)]
+        if wrong:
+            raise NumericalError(
+                f"the probability that {model.name} gives to the reply {wrong[0]} is no number",
+                hint="check its weights, or take the device cpu, which computes in float32",
+            )
+        if part is not None:
+            part.append({"id": texts[i].id, "sum": value} for i, value in sums.items())
+
+    found = log_likelihood(
+        model,
+        prompts,
+        replies,
+        batch_size,
+        existing={i: known[t.id] for i, t in enumerate(texts) if t.id in known},
+        on_rows=keep,
+        progress=progress,
+    )
     return {text.id: value for text, value in zip(texts, found, strict=True)}
+
+
+def _sum(row: Mapping[str, Any], where: str) -> float:
+    value = row.get("sum")
+    if not isinstance(value, float):
+        raise DataError(f"{where}: there is no sum")
+    return value
 
 
 def perplexity(values: Sequence[Likelihood]) -> float | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from emo.analysis.directions import Directions
 from emo.analysis.intervals import bootstrap
 from emo.analysis.rows import NEUTRAL, label_rows
+from emo.data.partial import PartFile
 from emo.errors import NumericalError, import_extra
 from emo.experiments.layers import across_layers
 from emo.geometry.pca import independent_edge
@@ -56,6 +57,7 @@ def geometry(
     *,
     position: str = "last",
     seed: int = 0,
+    part: PartFile | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Probe scores, principal components and the heat map, as in ``geometry.json``.
@@ -71,6 +73,8 @@ def geometry(
     position : str
     seed : int
         Of folds, shuffled labels, resampling and the choice of rows.
+    part : PartFile, optional
+        Keeps what is found of each finished layer, which is not probed again.
     progress : callable (layers done, layers in all), optional
 
     Returns
@@ -92,9 +96,14 @@ def geometry(
     sites = sorted(site for site in store.sites if site.part == "resid_post")
     layers = []
     for done, site in enumerate(sites, 1):
-        acts = store.read(site, position)[chosen.rows]
-        components = _components(acts, chosen, seed)
-        layers.append({"layer": site.layer, "pca": components, "probe": probe(acts, chosen, seed)})
+        row = None if part is None else part.rows.get(str(site))
+        if row is None:
+            acts = store.read(site, position)[chosen.rows]
+            row = {"id": str(site), "layer": site.layer}
+            row |= {"pca": _components(acts, chosen, seed), "probe": probe(acts, chosen, seed)}
+            if part is not None:
+                part.append([row])
+        layers.append({name: row[name] for name in ("layer", "pca", "probe")})
         if progress is not None:
             progress(done, len(sites))
     cosine = None if directions is None else cosine_map(directions)

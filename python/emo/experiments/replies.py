@@ -10,18 +10,10 @@ from typing import Any
 from emo.data.partial import PartFile
 from emo.data.prompts import PromptBuilder
 from emo.data.samples import Sample, samples_hash
-from emo.data.texts import Text, text_from_row, write_texts
+from emo.data.texts import Text, text_from_row
 from emo.errors import DataError
 from emo.experiments.elicit import MAX_NEW_TOKENS, Progress, Push, elicit
 from emo.model import LanguageModel
-
-
-def elicit_to_file(output: Path, *args: Any, **options: Any) -> list[Text]:
-    """Elicit as `elicit_kept` does, write the texts and remove ``OUTPUT.part``."""
-    texts, part = elicit_kept(output, *args, **options)
-    write_texts(output, texts)
-    part.remove()
-    return texts
 
 
 def elicit_kept(

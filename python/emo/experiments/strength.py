@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emo.analysis.directions import Directions
+from emo.data.partial import PartFile
 from emo.data.prompts import PromptBuilder
 from emo.data.samples import Sample, scenario_text
-from emo.data.texts import Text
 from emo.errors import DataError, UsageError
-from emo.experiments.elicit import MAX_NEW_TOKENS, Push, elicit
-from emo.experiments.evaluate import rate
-from emo.experiments.fluency import likelihoods, perplexity
+from emo.experiments.elicit import MAX_NEW_TOKENS, Push
+from emo.experiments.trial import Trial
 from emo.judge import Judge
 from emo.model import LanguageModel
 from emo.model.steering import Relative, Scope
@@ -155,6 +154,7 @@ def choose(
     plan: Plan | None = None,
     held_out: Collection[str] = (),
     seed: int = 0,
+    part: PartFile | None = None,
     progress: Progress | None = None,
 ) -> Strength:
     """Steer with every setting of a grid; take the most accurate that is fluent and specific.
@@ -184,6 +184,8 @@ def choose(
         tell one of them.
     seed : int
         Of the random vectors.
+    part : PartFile, optional
+        Keeps what came of each finished setting; those that are there are not tried again.
     progress : callable (settings done, settings in all), optional
 
     Returns
@@ -200,26 +202,35 @@ def choose(
     plan = plan or Plan()
     _check_discovery(samples, held_out)
     settings = _settings(model.n_layers, directions, plan)
-    trial = _Trial(model, samples, judge, builder, emotions, plan)
-    plain = trial.elicit("baseline")
-    base = trial.perplexity(plain)
+    trial = Trial(
+        model,
+        samples,
+        judge,
+        builder,
+        tuple(emotions),
+        max_new_tokens=plan.max_new_tokens,
+        batch_size=plan.batch_size,
+        part=part,
+    )
+    plain = trial.outcome("baseline")
+    base, usual = plain.perplexity, plain.usual
     cells: list[Cell] = []
     broken: set[tuple[str, tuple[int, ...], Scope]] = set()
     for done, (position, layers, alpha, scope) in enumerate(settings, 1):
         if (position, layers, scope) not in broken:
             push = Push(directions[position], layers, alpha, plan.relative, scope)
-            texts = trial.elicit("steering", push)
-            cell = Cell(layers, alpha, position, trial.rate(texts), trial.perplexity(texts), scope)
+            found = trial.outcome("steering", push, position)
+            cell = Cell(layers, alpha, position, found.rate, found.perplexity, scope)
             cells.append(cell)
             if (cell.ratio(base) or 0.0) > plan.limit_ratio:
                 broken.add((position, layers, scope))
         if progress is not None:
             progress(done, len(settings))
-    usual, tried = trial.usual_share(plain), []
+    tried = []
     for number in ranked(cells, base, plan.limit_ratio)[: plan.tries]:
         cell = cells[number]
         push = Push(directions[cell.position], cell.layers, cell.alpha, plan.relative, cell.scope)
-        control = trial.rate(trial.elicit("random", push.randomised(seed)))
+        control = trial.outcome("random", push.randomised(seed), cell.position).rate
         cells[number] = replace(cell, control=control)
         tried.append(cells[number])
         if _share(control) <= usual + plan.control_margin:
@@ -274,47 +285,6 @@ def _settings(
     if not settings:
         raise UsageError("the grid of strengths is empty")
     return settings
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """Elicits, judges and weighs replies to the same samples, one setting after the other."""
-
-    model: LanguageModel
-    samples: Sequence[Sample]
-    judge: Judge
-    builder: PromptBuilder
-    emotions: Sequence[str]
-    plan: Plan
-
-    def elicit(self, method: str, push: Push | None = None) -> list[Text]:
-        return elicit(
-            self.model,
-            self.samples,
-            emotions=self.emotions,
-            method=method,
-            builder=self.builder,
-            push=push,
-            max_new_tokens=self.plan.max_new_tokens,
-            batch_size=self.plan.batch_size,
-        )
-
-    def perplexity(self, texts: Sequence[Text]) -> float | None:
-        size = self.plan.batch_size
-        found = likelihoods(self.model, texts, self.builder, batch_size=size)
-        return perplexity(list(found.values()))
-
-    def rate(self, texts: Sequence[Text]) -> dict[str, Any]:
-        verdicts = self.judge.judge(texts)
-        n = sum(verdict.label is not None for verdict in verdicts)
-        hits = sum(v.label is not None and v.label == v.emotion for v in verdicts)
-        return rate(hits, n, len(verdicts) - n)
-
-    def usual_share(self, plain: Sequence[Text]) -> float:
-        """Share of unsteered replies judged as a target would be, averaged over the targets."""
-        labels = [verdict.label for verdict in self.judge.judge(plain) if verdict.label is not None]
-        hits = sum(label in self.emotions for label in labels)
-        return hits / len(labels) / len(self.emotions) if labels else 0.0
 
 
 def _share(rate: Mapping[str, Any]) -> float:

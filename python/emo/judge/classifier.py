@@ -54,6 +54,8 @@ class ClassifierJudge:
         From transformers.
     labels : tuple of str
         Our name of each output of the classifier, in its order.
+    weights : str
+        sha256 of its weight files.
     batch_size : int
         Replies at a time.
     """
@@ -62,6 +64,7 @@ class ClassifierJudge:
     model: Any
     tokenizer: Any
     labels: tuple[str, ...]
+    weights: str
     batch_size: int = _ROWS
     reliability: Mapping[str, Any] = field(default_factory=dict)
 
@@ -97,12 +100,12 @@ class ClassifierJudge:
             )
         model, tokenizer = _load(source.name, str(source.folder), device)
         labels = label_names(name, model.config.id2label)
-        return cls(name, model, tokenizer, labels, batch_size or _ROWS)
+        return cls(name, model, tokenizer, labels, source.weight_sha(), batch_size or _ROWS)
 
     @property
     def name(self) -> str:
-        """``hf:`` and the name of the model."""
-        return f"hf:{self.source}"
+        """``hf:``, the name of the model and the beginning of its weights' hash."""
+        return f"hf:{self.source} ({self.weights[:8]})"
 
     @property
     def classes(self) -> tuple[str, ...]:

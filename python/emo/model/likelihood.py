@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -25,6 +25,8 @@ def log_likelihood(
     reply_ids: Sequence[Sequence[int]],
     batch_size: int | None = None,
     *,
+    existing: Mapping[int, float] | None = None,
+    on_rows: Callable[[Mapping[int, float]], None] | None = None,
     progress: Progress | None = None,
 ) -> list[tuple[float, int]]:
     """Sum of the log-probabilities of each reply's tokens after its prompt.
@@ -40,6 +42,11 @@ def log_likelihood(
     batch_size : int, optional
         Rows of a batch; by default a number of tokens that suits the device. Halved when memory
         runs out.
+    existing : mapping of int to float, optional
+        Sums of an earlier run by row. Batches are planned as if there were none, and those that
+        hold nothing new are left out, so that the sums of all rows stay the same to the bit.
+    on_rows : callable (mapping of int to float), optional
+        Called with the sums of each finished batch, by row.
     progress : callable (done, total), optional
         Called after each batch.
 
@@ -61,21 +68,24 @@ def log_likelihood(
     texts = [(*prompt, *reply) for prompt, reply in zip(prompt_ids, reply_ids, strict=True)]
     check_lengths(texts, model.context)
     prompts = [tuple(prompt) for prompt in prompt_ids]
-    sums = [0.0] * len(texts)
+    sums = dict(existing or {})
 
     def run(rows: list[int]) -> None:
         found = _sums(model, [prompts[i] for i in rows], [reply_ids[i] for i in rows])
-        for i, value in zip(rows, found, strict=True):
-            sums[i] = value
+        batch = dict(zip(rows, found, strict=True))
+        sums.update(batch)
+        if on_rows is not None:
+            on_rows(batch)
 
     order = _together(prompts, reply_ids)
     if batch_size is None:
         batches = _plan(order, prompts, reply_ids, _TOKENS.get(model.device.type, 4096))
     else:
         batches = chunks(order, batch_size)
+    batches = [rows for rows in batches if not sums.keys() >= set(rows)]
     with torch.inference_mode():
         run_batches(batches, run, device=model.device, progress=progress)
-    return [(total, len(reply)) for total, reply in zip(sums, reply_ids, strict=True)]
+    return [(sums.get(i, 0.0), len(reply)) for i, reply in enumerate(reply_ids)]
 
 
 def _together(prompts: Sequence[tuple[int, ...]], replies: Sequence[Sequence[int]]) -> list[int]:

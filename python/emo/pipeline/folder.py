@@ -105,7 +105,7 @@ def run_stages(
     seconds: dict[str, float] = {}
     for stage in stages:
         record_path = folder / RECORDS / f"{stage.name}.json"
-        inputs = _hashes(folder, stage.reads)
+        inputs = hashes(folder, stage.reads)
         record = _read_record(record_path)
         done = record is not None and _is_done(folder, stage, record, inputs)
         announce(stage.name, done)
@@ -114,7 +114,7 @@ def run_stages(
             stage.work()
             record = {
                 "inputs": inputs,
-                "outputs": _hashes(folder, stage.writes),
+                "outputs": hashes(folder, stage.writes),
                 "seconds": round(time.perf_counter() - began, 2),
             }
             write_json(record_path, record)
@@ -138,7 +138,7 @@ def _is_done(
 ) -> bool:
     if record["inputs"] != inputs or not all(_file(folder, n).exists() for n in stage.writes):
         return False
-    return bool(record["outputs"] == _hashes(folder, stage.writes))
+    return bool(record["outputs"] == hashes(folder, stage.writes))
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -146,7 +146,8 @@ def _file(folder: Path, name: str) -> Path:
     return path / "emo-store.json" if path.suffix == "" else path
 
 
-def _hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
+def hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Hex SHA-256 of each artifact by its name; a folder counts by its `emo-store.json`."""
     return {name: sha256_file(_file(folder, name)) for name in names}
 
 

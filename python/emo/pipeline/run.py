@@ -35,7 +35,13 @@ from emo.judge import Judge, open_judge
 from emo.judge.protocol import coverage, measured
 from emo.judge.run import judge_settings, judge_texts
 from emo.model.language_model import LanguageModel
-from emo.pipeline.folder import Stage, check_configuration, refuse_foreign, run_stages
+from emo.pipeline.folder import (
+    Stage,
+    check_configuration,
+    hashes,
+    refuse_foreign,
+    run_stages,
+)
 from emo.pipeline.settings import RunSettings, data_statistics, divide, part
 from emo.report import build
 from emo.store import Store, folder_lock
@@ -183,6 +189,10 @@ class _Run:
     def _path(self, name: str) -> Path:
         return self.folder / name
 
+    def _part(self, output: str, *reads: str) -> PartFile:
+        """Rows of a stage that was interrupted; what it reads must be the same."""
+        return PartFile(self._path(output), hashes(self.folder, reads))
+
     def _data(self) -> None:
         statistics = {
             "discovery": data_statistics(self.discovery),
@@ -258,10 +268,9 @@ class _Run:
 
     def _strength(self) -> None:
         settings = self.settings
-        found = {
-            position: Directions.load(self._path(f"directions-{position}.safetensors"))
-            for position in POSITIONS
-        }
+        names = {position: f"directions-{position}.safetensors" for position in POSITIONS}
+        found = {position: Directions.load(self._path(name)) for position, name in names.items()}
+        kept = self._part("strength.json", *names.values())
         with self.talk.progress("strength") as report:
             strength = choose(
                 self.model,
@@ -280,10 +289,12 @@ class _Run:
                 ),
                 held_out={scenario_text(sample) for sample in self.test},
                 seed=settings.seed,
+                part=kept,
                 progress=report,
             )
         write_json(self._path("strength.json"), strength.to_json())
         found[_cell(strength).position].save(self._path("directions.safetensors"))
+        kept.remove()
 
     def _push(self) -> Push:
         record = read_json(self._path("strength.json"), "strength")
@@ -315,19 +326,26 @@ class _Run:
 
     def _fluency(self) -> None:
         texts = read_texts(self._path("texts.jsonl"))
-        with self.talk.progress("fluency") as report:
-            plain = likelihoods(self.model, texts, self.builder, progress=report)
         prompted = [text for text in texts if text.method == "prompting"]
+        kept = [self._part(f"likelihoods.jsonl.{n}", "texts.jsonl") for n in ("plain", "named")]
+        with self.talk.progress("fluency") as report:
+            plain = likelihoods(self.model, texts, self.builder, part=kept[0], progress=report)
         with self.talk.progress("fluency of prompting") as report:
-            named = likelihoods(self.model, prompted, self.builder, named=True, progress=report)
+            named = likelihoods(
+                self.model, prompted, self.builder, named=True, part=kept[1], progress=report
+            )
         rows = [
             {"id": t.id, "plain": plain[t.id], "named": named.get(t.id)}
             for t in texts
         ]  # fmt: skip
         write_jsonl(self._path("likelihoods.jsonl"), rows)
+        for sums in kept:
+            sums.remove()
 
     def _geometry(self) -> None:
         found = Directions.load(self._path("directions.safetensors"))
+        reads = ("directions.safetensors", "store", "verdicts-discovery.jsonl")
+        kept = self._part("geometry.json", *reads)
         with self.talk.progress("geometry") as report:
             record = geometry(
                 Store.open(self._path("store")),
@@ -335,9 +353,11 @@ class _Run:
                 self._accepted(),
                 position=found.position,
                 seed=self.settings.seed,
+                part=kept,
                 progress=report,
             )
         write_json(self._path("geometry.json"), record)
+        kept.remove()
 
     def summarise(self, seconds: dict[str, float]) -> dict[str, Any]:
         """Write ``summary.json`` and ``report.html``; both are cheap and made anew."""
