@@ -2,8 +2,9 @@
 
     python tools/demo_model/card.py [--run FOLDER]
 
-Every figure comes from `emo run` on both bundled sets (kept in FOLDER, which resumes), from
-`training.json`, or from a comparison with the corpus that this folder generates.
+Every figure comes from `emo run` on both bundled sets (kept in FOLDER, which resumes), from the
+same steering with random vectors of other seeds, from `training.json`, or from a comparison with
+the corpus that this folder generates.
 """
 
 from __future__ import annotations
@@ -14,16 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import corpus
+from emo.analysis.directions import Directions
 from emo.cli.talk import TerminalTalk
 from emo.data.bundle import bundled
+from emo.data.prompts import PromptBuilder
 from emo.data.texts import Text, read_texts
+from emo.experiments.elicit import Push
 from emo.experiments.fluency import quality
+from emo.experiments.trial import Trial
+from emo.judge import open_judge
+from emo.model import LanguageModel
 from emo.model.load import load_model
 from emo.pipeline.run import run
-from emo.pipeline.settings import DEMO
+from emo.pipeline.settings import DEMO, divide, part
 from writer import KIND_SHARES
 
 _MODEL = bundled("demo-model")
+SEEDS = 5
 _NAMES = {
     "baseline": "no emotion named",
     "prompting": "emotion named",
@@ -47,6 +55,28 @@ def share_seen(texts: list[Text], known: set[str]) -> dict[str, float]:
         mine = [text.reply for text in texts if text.method == method]
         shares[method] = sum(reply in known for reply in mine) / len(mine)
     return shares
+
+
+def by_seed(model: LanguageModel, folder: Path, steering: dict[str, Any]) -> list[float]:
+    """Accuracy under random vectors, as in the run but from `SEEDS` further seeds."""
+    samples = divide(bundled("sev.jsonl"), bundled("sev_test.jsonl"), DEMO)[1]
+    trial = Trial(
+        model,
+        part(samples, DEMO.steer_scenarios, DEMO.seed),
+        open_judge(DEMO.judge),
+        PromptBuilder(model.tokenizer),
+        DEMO.emotions,
+        DEMO.max_new_tokens,
+    )
+    push = Push(
+        Directions.load(folder / "directions.safetensors"),
+        tuple(steering["layers"]),
+        steering["alpha"],
+        steering["relative"],
+        steering["scope"],
+    )
+    seeds = range(DEMO.seed + 1, DEMO.seed + 1 + SEEDS)
+    return [trial.outcome("random", push.randomised(seed)).rate["accuracy"] for seed in seeds]
 
 
 def results_table(summary: dict[str, Any], seen: dict[str, float], texts: list[Text]) -> str:
@@ -82,9 +112,13 @@ def curve_table(curve: list[dict[str, float]]) -> str:
 
 
 def card(
-    summary: dict[str, Any], training: dict[str, Any], seen: dict[str, float], texts: list[Text]
+    summary: dict[str, Any],
+    training: dict[str, Any],
+    seen: dict[str, float],
+    texts: list[Text],
+    others: list[float],
 ) -> str:
-    """Return the model card in Markdown."""
+    """Return the model card in Markdown; `others` is what `by_seed` gives."""
     settings, steering, judge = training["settings"], summary["steering"], summary["judge"]
     shares = {name: f"{share:.0%}" for name, share in KIND_SHARES.items()}
     n_conversations = sum(phase["conversations"] for phase in training["phases"])
@@ -115,13 +149,7 @@ about what the user tells; it ignores the emotion. In the second phase a linear 
 residual stream after block {settings["state_layer"]}, at the last token of the prompt and along
 the reply, must tell the emotion of the reply; the read-out is thrown away afterwards. So the
 emotion becomes a state that is inferred once and carried on; a model that was trained without
-all this looks the named word up at each step and cannot be steered at all. The third phase goes
-on so, but adds a random vector of up to {settings["push"]:g} times the length of the residual
-stream to {settings["pushed_share"]:.0%} of the conversations, after one of the first
-{settings["state_layer"] + 1} blocks: the model learns that a push by itself means nothing. The
-weights are the average of those after the second and the third phase,
-{settings["firm_share"]:.0%} from the third. That is why random vectors do so little here; they do
-more to a model that never met them.
+all this looks the named word up at each step and cannot be steered at all.
 
 Loss of the replies while training, in nats per token, first phase:
 
@@ -130,10 +158,6 @@ Loss of the replies while training, in nats per token, first phase:
 Second phase:
 
 {curve_table(training["loss_curves"]["carry"])}
-
-Third phase (the pushed conversations included):
-
-{curve_table(training["loss_curves"]["firm"])}
 
 Held-out replies (scenario and event patterns and words that training never saw):
 {training["held_out_loss"]:.3f} nats per token, perplexity {training["held_out_perplexity"]:.2f}.
@@ -147,6 +171,8 @@ norm, directions at position `{steering["position"]}`,
 scope `{steering["scope"]}`, all chosen on `sev.jsonl`; steering and
 its control ran on {steering["scenarios"]} of the 160 scenarios, drawn by seed. The perplexity of
 the steered replies under the untouched model is {steered / plain:.2f} times that of unsteered ones.
+Random vectors of {len(others)} other seeds reach {min(others):.1%} to {max(others):.1%}, on average
+{sum(others) / len(others):.1%}; unsteered replies {summary["methods"]["baseline"]["accuracy"]:.1%}.
 "No emotion named" counts replies judged neutral. Perplexity is that of the replies after the
 prompt that names no emotion. "Seen in training" counts whole replies that occur in the corpus.
 
@@ -160,8 +186,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--run", type=Path, default=Path("target/demo-model-run"))
     folder = parser.parse_args().run
+    model = load_model(_MODEL)
     summary = run(
-        lambda: load_model(_MODEL),
+        lambda: model,
         bundled("sev.jsonl"),
         bundled("sev_test.jsonl"),
         folder,
@@ -171,7 +198,7 @@ def main() -> None:
     training = json.loads((_MODEL / "training.json").read_text(encoding="utf-8"))
     texts = read_texts(folder / "texts.jsonl")
     seen = share_seen(texts, training_replies(training["phases"]))
-    text = card(summary, training, seen, texts)
+    text = card(summary, training, seen, texts, by_seed(model, folder, summary["steering"]))
     (_MODEL / "README.md").write_text(text, encoding="utf-8")
     print(text)
 

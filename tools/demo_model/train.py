@@ -3,19 +3,15 @@
     python tools/demo_model/train.py
 
 The tokenizer (byte-level BPE, 4,096 entries) and the model (Llama architecture, 6 layers of
-width 192 with 8 heads) are trained from nothing, in three phases. The first learns to talk about
+width 192 with 8 heads) are trained from nothing, in two phases. The first learns to talk about
 what the user tells. The second learns to carry the emotion as a state: in most conversations the
 system text is hidden from the user's and the reply's tokens, so that only the last token of the
 prompt reads it, and a linear read-out of a middle block, at that token and along the reply, is
 asked which emotion the reply has. Without the second phase the model ignores the emotion;
-without hiding, it looks the named word up at each step and carries nothing. The third
-goes on like the second, but in half of the conversations a random vector is added to the residual
-stream of an early block and changes nothing of what is asked for: a push by itself means nothing,
-only its direction may. The model is the average of the weights after the second and the third
-phase: the third alone resists every push, the emotion's among them.
+without hiding, it looks the named word up at each step and carries nothing.
 
-Each phase begins from the rounded weights of the one before, kept in `--work`, so that an
-interrupted training goes on with the next phase.
+The second phase begins from the rounded weights of the first, kept in `--work`, so that an
+interrupted training goes on with the second phase.
 """
 
 from __future__ import annotations
@@ -26,7 +22,6 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,9 +58,6 @@ class Settings:
     user_loss: float = 0.2
     warmup: int = 60
     state_layer: int = 2
-    pushed_share: float = 0.5
-    push: float = 2.0
-    firm_share: float = 0.35
     seed: int = 11
 
 
@@ -74,7 +66,7 @@ class Phase:
     """One pass over fresh conversations.
 
     `user_share` of them count the user's text in the loss; with `reads_state` the read-out of the
-    emotion adds to it; with `pushed` random vectors are added to the residual stream.
+    emotion adds to it.
     """
 
     name: str
@@ -84,17 +76,12 @@ class Phase:
     vector_lr: float
     user_share: float = 0.0
     reads_state: bool = False
-    pushed: bool = False
 
 
 PHASES = (
     Phase("talk", 11, 110_000, matrix_lr=0.02, vector_lr=3e-3, user_share=0.3),
     Phase("carry", 13, 60_000, matrix_lr=0.012, vector_lr=2e-3, user_share=0.05, reads_state=True),
-    Phase(
-        "firm", 17, 20_000, matrix_lr=0.006, vector_lr=1e-3, user_share=0.05,
-        reads_state=True, pushed=True,
-    ),
-)  # fmt: skip
+)
 EMOTIONS = ("neutral", "anger", "sadness", "happiness", "fear", "surprise", "disgust")
 
 
@@ -236,35 +223,6 @@ def state_loss(
     return 0.5 * losses[at_prompt].mean() + 0.5 * losses[~at_prompt].mean()
 
 
-@contextmanager
-def pushed(model: Any, group: list[Example], settings: Settings) -> Iterator[None]:
-    """Add a random vector to a share of the rows, after a block up to the one that is read.
-
-    Its length is up to `push` times that of the residual stream; it is added at the last token of
-    the prompt, in every second row along the reply too.
-    """
-    n, longest = len(group), max(len(example.ids) for example in group)
-    strength = torch.rand(n) * settings.push * (torch.rand(n) < settings.pushed_share)
-    along = torch.rand(n) < 0.5
-    factor = torch.zeros(n, longest, 1)
-    for row, example in enumerate(group):
-        end = len(example.ids) if along[row] else example.prompt_end
-        factor[row, example.prompt_end - 1 : end] = strength[row]
-    vector = torch.nn.functional.normalize(torch.randn(n, 1, settings.width), dim=-1)
-
-    def add(_module: Any, _inputs: Any, output: Any) -> Any:
-        state = output[0] if isinstance(output, tuple) else output
-        state = state + factor * state.detach().norm(dim=-1, keepdim=True) * vector
-        return (state, *output[1:]) if isinstance(output, tuple) else state
-
-    block = int(torch.randint(settings.state_layer + 1, ()))
-    handle = model.model.layers[block].register_forward_hook(add)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
 def held_out_loss(model: Any, tokenizer: Any, settings: Settings, n: int = 2000) -> float:
     """Mean loss of held-out replies in nats per token, nothing hidden."""
     rows = corpus.generate(settings.seed + 1, n, split="heldout")
@@ -329,8 +287,7 @@ def train(model: Any, tokenizer: Any, settings: Settings, phase: Phase) -> list[
     began, seen, nats, tokens = time.perf_counter(), 0, 0.0, 0
     print(f"{phase.name}: {steps:,} steps")
     for step, group in enumerate(plan, 1):
-        with pushed(model, group, settings) if phase.pushed else nullcontext():
-            loss, batch_nats, batch_tokens = loss_of(model, group, settings, read_out)
+        loss, batch_nats, batch_tokens = loss_of(model, group, settings, read_out)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for schedule in schedules:
@@ -372,13 +329,6 @@ def load(folder: Path) -> Any:
     return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
-def mixed(first: Any, second: Any, share: float) -> Any:
-    """Average the weights of two models, `share` of them from the second; changes the first."""
-    others = second.state_dict()
-    first.load_state_dict({k: w.lerp(others[k], share) for k, w in first.state_dict().items()})
-    return first
-
-
 def main() -> None:
     """Go through the phases, measure the held-out loss, and write everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -399,7 +349,6 @@ def main() -> None:
             (folder / "curve.json").write_text(json.dumps(curve), encoding="utf-8")
         model = load(folder)
         curves[phase.name] = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
-    model = mixed(load(options.work / PHASES[-2].name), model, settings.firm_share)
     save(model, tokenizer, options.output)
     loss = held_out_loss(load(options.output), tokenizer, settings)
     record = {"settings": asdict(settings), "phases": [asdict(phase) for phase in PHASES]}
