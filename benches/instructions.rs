@@ -38,8 +38,12 @@ const CASES: &[Case] = &[
     ("moments-f32-avx2", 298_000, |tier, rounds| columns(tier, Float::F32, rounds)),
     ("moments-bf16-scalar", 5_560_000, |tier, rounds| columns(tier, Float::Bf16, rounds)),
     ("dots-avx2", 1_230_000, dots),
-    ("permutations-n30-avx2", 214_000, |tier, rounds| permutations(tier, 30, rounds)),
-    ("permutations-n171-avx2", 2_730_000, |tier, rounds| permutations(tier, 171, rounds)),
+    ("draws-n30-scalar", 1, |_, rounds| draws(30, rounds)),
+    ("inverses-n30-scalar", 1, |_, rounds| inverses(30, rounds)),
+    ("permuted-n30-avx2", 1, |tier, rounds| permuted(tier, 30, rounds)),
+    ("draws-n171-scalar", 1, |_, rounds| draws(171, rounds)),
+    ("inverses-n171-scalar", 1, |_, rounds| inverses(171, rounds)),
+    ("permuted-n171-avx2", 1, |tier, rounds| permuted(tier, 171, rounds)),
     ("overlap-avx2", 16_940_000, overlap),
     ("components-avx2", 3_960_000, components),
     ("cross-avx2", 41_260_000, cross),
@@ -72,19 +76,54 @@ fn dots(tier: Tier, rounds: usize) -> Duration {
     })
 }
 
-/// A hundred random permutations of n conditions, drawn and multiplied.
-fn permutations(tier: Tier, n: usize, rounds: usize) -> Duration {
-    let cell = |row: usize, column: usize| ((row * column * 31) % 201) as i16 - 100;
-    let (a, b) = (Strips::new(n, cell), Rows::new(n, cell));
-    let (mut shuffler, mut places) = (Shuffler::new(n, 0, 0), Places::new(n));
-    let mut order = vec![0; n];
+/// A hundred random permutations of n conditions: the draw alone.
+fn draws(n: usize, rounds: usize) -> Duration {
+    let (mut shuffler, mut order) = (Shuffler::new(n, 0, 0), vec![0; n]);
     best(rounds, || {
         for index in 0..100 {
             shuffler.write(index, &mut order);
-            places.set(&order);
-            black_box(permuted_product(tier, black_box(&a), &b, &places));
+            black_box(&order);
         }
     })
+}
+
+/// Where a hundred permutations of n conditions take the rows and columns.
+fn inverses(n: usize, rounds: usize) -> Duration {
+    let (orders, mut places) = (hundred(n), Places::new(n));
+    best(rounds, || {
+        for order in &orders {
+            places.set(order);
+            black_box(&places);
+        }
+    })
+}
+
+/// A hundred permuted products of n conditions.
+fn permuted(tier: Tier, n: usize, rounds: usize) -> Duration {
+    let cell = |row: usize, column: usize| ((row * column * 31) % 201) as i16 - 100;
+    let (a, b) = (Strips::new(n, cell), Rows::new(n, cell));
+    let all: Vec<Places> = hundred(n)
+        .iter()
+        .map(|order| {
+            let mut places = Places::new(n);
+            places.set(order);
+            places
+        })
+        .collect();
+    best(rounds, || {
+        for places in &all {
+            black_box(permuted_product(tier, black_box(&a), &b, places));
+        }
+    })
+}
+
+fn hundred(n: usize) -> Vec<Vec<u16>> {
+    let mut shuffler = Shuffler::new(n, 0, 0);
+    let mut orders = vec![vec![0; n]; 100];
+    for (index, order) in orders.iter_mut().enumerate() {
+        shuffler.write(index as u64, order);
+    }
+    orders
 }
 
 /// Bases of 24 sets of ten vectors, and the product of all of them stacked.

@@ -68,7 +68,7 @@ SMOKE = RunSettings(
 )
 
 # Of ``emo demo``: steering on a part of the test scenarios, and fewer settings to choose from.
-DEMO = RunSettings(steer_scenarios=40, alphas=(0.3, 0.6), depths=RunSettings.depths[:-1])
+DEMO = RunSettings(steer_scenarios=40, alphas=(0.3,), depths=RunSettings.depths[:-1])
 
 
 def scenario_of(sample: Sample) -> str:

@@ -24,7 +24,7 @@ type Dict<'py> = PyResult<Bound<'py, PyDict>>;
 /// x : (n, width) float32 or float64 array
 ///     Rows, all used.
 /// pilot, vectors
-///     As in `gram_product`.
+///     As in `gram_product`; the pilot is rounded for float32 rows only.
 ///
 /// Returns
 /// -------
@@ -64,7 +64,7 @@ pub(crate) fn gram_product_array<'py>(
 /// labels : (n,) int32 array
 ///     0 for rows that count, -1 for those left out.
 /// pilot : (1, width) float64 array
-///     Subtracted from every row; close to the mean.
+///     Subtracted from every row, rounded to single precision; close to the mean.
 /// vectors : (k, width) float64 array
 ///     One vector per row, at least one.
 ///

@@ -5,7 +5,7 @@
     reason = "signatures are Python's"
 )]
 
-use emo_core::kernels::rsa::permutations::Shuffler;
+use emo_core::kernels::rsa::permutations;
 use emo_core::kernels::rsa::statistic::Correlation;
 use emo_core::kernels::rsa::{self, Metric, Options};
 use pyo3::prelude::*;
@@ -87,6 +87,11 @@ pub(crate) fn dissimilarity<'py>(
 /// -------
 /// (count, n) uint16 array
 ///     Row i holds the places of permutation i.
+///
+/// Raises
+/// ------
+/// UsageError
+///     More than 2**32 places in all.
 #[pyfunction]
 #[pyo3(signature = (n, count, seed, *, stream=0))]
 pub(crate) fn rsa_permutations(
@@ -96,12 +101,9 @@ pub(crate) fn rsa_permutations(
     seed: u64,
     stream: u64,
 ) -> Object<'_> {
-    let mut orders = vec![0; usize::from(n) * count];
-    let mut shuffler = Shuffler::new(usize::from(n), seed, stream);
-    for (index, order) in orders.chunks_exact_mut(usize::from(n).max(1)).enumerate() {
-        shuffler.write(index as u64, order);
-    }
-    shaped(py, orders, [count, usize::from(n)])
+    let n = usize::from(n);
+    let orders = run(py, 1, |control| permutations::random(n, count, seed, stream, control))?;
+    shaped(py, orders, [count, n])
 }
 
 /// Correlate the upper triangles of two dissimilarity matrices; permute the conditions of `y`.

@@ -9,6 +9,8 @@
 //! Batched ranged random integer generation, 2024.)
 
 use super::philox::{Block, blocks};
+use crate::error::{Error, Result};
+use crate::scan::{Control, check_cancel};
 
 /// Largest product of the bounds that share a word.
 const LARGEST: u64 = 1 << 40;
@@ -158,6 +160,30 @@ impl Shuffler {
         ready[0] = self.ahead[(index - self.ahead_from) as usize];
         Words { seed: self.seed, last: [1, self.stream, index, 0], ready, used: 0, held: 4 }
     }
+}
+
+/// Most places of all permutations that [`random`] writes at once: 8 GiB.
+const MAX_PLACES: usize = 1 << 32;
+
+/// The random permutations 0 to `count` - 1 of n conditions, `(count, n)`.
+pub fn random(
+    n: usize,
+    count: usize,
+    seed: u64,
+    stream: u64,
+    control: &Control,
+) -> Result<Vec<u16>> {
+    let places = n.checked_mul(count).filter(|places| *places <= MAX_PLACES).ok_or_else(|| {
+        let message = format!("{count} permutations of {n} conditions are too many to hold");
+        Error::usage(message).hint(format!("the limit is {MAX_PLACES} places in all"))
+    })?;
+    let mut orders = vec![0; places];
+    let mut shuffler = Shuffler::new(n, seed, stream);
+    for (index, order) in orders.chunks_exact_mut(n.max(1)).enumerate() {
+        check_cancel(control.cancel)?;
+        shuffler.write(index as u64, order);
+    }
+    Ok(orders)
 }
 
 /// Words of one permutation.
