@@ -1,4 +1,5 @@
-//! Column sums with AVX2, FMA and F16C: 16 columns at a time.
+//! Column sums with AVX2, FMA and F16C: 16 columns at a time, of bf16 32: their sums wait for each
+//! other less.
 
 #[allow(clippy::wildcard_imports, reason = "a page of intrinsics")]
 use std::arch::x86_64::*;
@@ -44,36 +45,42 @@ fn split(first: __m256, second: __m256) -> [__m256; 2] {
 pub(super) unsafe fn bf16<const R: usize>(group: &mut Group) {
     let fresh = group.sums.filled == 0;
     let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
-    let (sign, zero) = (_mm256_set1_epi16(i16::MIN), _mm256_setzero_si256());
-    for at in (0..group.columns).step_by(16) {
+    for at in (0..group.columns).step_by(STRIDE) {
         // SAFETY: lanes below `columns`, see the parent module.
         unsafe {
             let pilot = group.pilot.as_ptr().add(at);
-            let p = split(_mm256_loadu_ps(pilot), _mm256_loadu_ps(pilot.add(8)));
-            let (mut s, mut q) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
-            let (mut above, mut below) = (zero, zero);
+            let mut p = [_mm256_setzero_ps(); 4];
+            for pair in 0..2 {
+                let pilot = pilot.add(16 * pair);
+                [p[2 * pair], p[2 * pair + 1]] =
+                    split(_mm256_loadu_ps(pilot), _mm256_loadu_ps(pilot.add(8)));
+            }
+            let (mut s, mut q) = ([_mm256_setzero_ps(); 4], [_mm256_setzero_ps(); 4]);
+            let mut signs = [Signs::new(); 2];
             for row in 0..n_rows::<R>(group) {
-                let x = _mm256_loadu_si256(group.rows[row].add(2 * at).cast());
-                if at % STRIDE == 0 {
-                    ask(group, row, 2 * at);
+                ask(group, row, 2 * at);
+                for pair in 0..2 {
+                    let x = _mm256_loadu_si256(group.rows[row].add(2 * at + 32 * pair).cast());
+                    let halves = [_mm256_slli_epi32::<16>(x), _mm256_and_si256(x, upper)];
+                    for (half, x) in halves.into_iter().enumerate() {
+                        let half = 2 * pair + half;
+                        let d = _mm256_sub_ps(_mm256_castsi256_ps(x), p[half]);
+                        s[half] = _mm256_add_ps(s[half], d);
+                        q[half] = _mm256_fmadd_ps(d, d, q[half]);
+                    }
+                    signs[pair].count(x);
                 }
-                let halves = [_mm256_slli_epi32::<16>(x), _mm256_and_si256(x, upper)];
+            }
+            for pair in 0..2 {
+                let at = at + 16 * pair;
+                let (s, q) =
+                    (join(s[2 * pair], s[2 * pair + 1]), join(q[2 * pair], q[2 * pair + 1]));
                 for half in 0..2 {
-                    let d = _mm256_sub_ps(_mm256_castsi256_ps(halves[half]), p[half]);
-                    s[half] = _mm256_add_ps(s[half], d);
-                    q[half] = _mm256_fmadd_ps(d, d, q[half]);
+                    add_sums(group.sums.sum.as_mut_ptr().add(at + 8 * half), s[half], fresh);
+                    add_sums(group.sums.square.as_mut_ptr().add(at + 8 * half), q[half], fresh);
                 }
-                above = _mm256_sub_epi16(above, _mm256_cmpgt_epi16(x, zero));
-                below =
-                    _mm256_sub_epi16(below, _mm256_cmpgt_epi16(_mm256_xor_si256(x, sign), zero));
+                signs[pair].store(group, at);
             }
-            let (s, q) = (join(s[0], s[1]), join(q[0], q[1]));
-            for half in 0..2 {
-                add_sums(group.sums.sum.as_mut_ptr().add(at + 8 * half), s[half], fresh);
-                add_sums(group.sums.square.as_mut_ptr().add(at + 8 * half), q[half], fresh);
-            }
-            add_counts(group.sums.positive.as_mut_ptr().add(at), above);
-            add_counts(group.sums.negative.as_mut_ptr().add(at), below);
         }
     }
 }
@@ -81,14 +88,13 @@ pub(super) unsafe fn bf16<const R: usize>(group: &mut Group) {
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn f16<const R: usize>(group: &mut Group) {
     let fresh = group.sums.filled == 0;
-    let (sign, zero) = (_mm256_set1_epi16(i16::MIN), _mm256_setzero_si256());
     for at in (0..group.columns).step_by(16) {
         // SAFETY: lanes below `columns`, see the parent module.
         unsafe {
             let pilot = group.pilot.as_ptr().add(at);
             let p = [_mm256_loadu_ps(pilot), _mm256_loadu_ps(pilot.add(8))];
             let (mut s, mut q) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
-            let (mut above, mut below) = (zero, zero);
+            let mut signs = Signs::new();
             for row in 0..n_rows::<R>(group) {
                 let bits = group.rows[row].add(2 * at);
                 if at % STRIDE == 0 {
@@ -100,17 +106,46 @@ pub(super) unsafe fn f16<const R: usize>(group: &mut Group) {
                     s[half] = _mm256_add_ps(s[half], d);
                     q[half] = _mm256_fmadd_ps(d, d, q[half]);
                 }
-                let x = _mm256_loadu_si256(bits.cast());
-                above = _mm256_sub_epi16(above, _mm256_cmpgt_epi16(x, zero));
-                below =
-                    _mm256_sub_epi16(below, _mm256_cmpgt_epi16(_mm256_xor_si256(x, sign), zero));
+                signs.count(_mm256_loadu_si256(bits.cast()));
             }
             for half in 0..2 {
                 add_sums(group.sums.sum.as_mut_ptr().add(at + 8 * half), s[half], fresh);
                 add_sums(group.sums.square.as_mut_ptr().add(at + 8 * half), q[half], fresh);
             }
-            add_counts(group.sums.positive.as_mut_ptr().add(at), above);
-            add_counts(group.sums.negative.as_mut_ptr().add(at), below);
+            signs.store(group, at);
+        }
+    }
+}
+
+/// How many rows are above and below zero, in sixteen columns of half-precision numbers.
+#[derive(Clone, Copy)]
+struct Signs {
+    above: __m256i,
+    below: __m256i,
+}
+
+impl Signs {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn new() -> Self {
+        Self { above: _mm256_setzero_si256(), below: _mm256_setzero_si256() }
+    }
+
+    /// Count one row by its bits.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn count(&mut self, x: __m256i) {
+        let (sign, zero) = (_mm256_set1_epi16(i16::MIN), _mm256_setzero_si256());
+        let turned = _mm256_xor_si256(x, sign);
+        self.above = _mm256_sub_epi16(self.above, _mm256_cmpgt_epi16(x, zero));
+        self.below = _mm256_sub_epi16(self.below, _mm256_cmpgt_epi16(turned, zero));
+    }
+
+    /// Add to the counts from column `at` on.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn store(self, group: &mut Group, at: usize) {
+        // SAFETY: lanes below `columns`, see the parent module.
+        unsafe {
+            add_counts(group.sums.positive.as_mut_ptr().add(at), self.above);
+            add_counts(group.sums.negative.as_mut_ptr().add(at), self.below);
         }
     }
 }
