@@ -127,7 +127,7 @@ def cost(folder: Path, gigabytes: int, rounds: int) -> dict[str, Any]:
         "ratio": round(costs[sizes[0]] / costs[sizes[-1]], 3),
         "goal": 0.9,
         "peer": "the same scan of 1 GB",
-        "reason": "the cost of cold pages varies: three runs of this script gave 0.57, 0.89 and 1.26",
+        "reason": "the cost of cold pages varies: three runs gave 0.57, 0.89 and 1.26",
         "detail": {f"{size} GB": found for size, found in per_gb.items()},
     }
 
