@@ -31,6 +31,11 @@ ROWS = 16384
 TORCH = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 STORED = {"bf16": np.uint16, "f16": np.float16, "f32": np.float32}
 GOALS = {"bf16": 10.0, "f16": 15.0, "f32": 8.0}
+LOOP_GOAL = 0.8
+LOOP_REASON = (
+    "By perf, the column sums take nine tenths of the workers' time and the system's page tables one "
+    "tenth. The sums wait for memory: from the cache they run at 15 GB/s on one core."
+)
 Chunks = list[list[str]]
 Result = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]
 
@@ -175,7 +180,7 @@ def peers(paths: list[Path], dtype: str) -> dict[str, tuple[int, Callable[[], Re
 
 def compare(
     paths: list[Path], chunks: Chunks, dtype: str, rounds: int, threads: int, io: str
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Best time of each side over alternating rounds; a first look drops the slow variants."""
     size = sum(path.stat().st_size for path in paths)
     best = {"ours": float("inf")}
@@ -197,7 +202,15 @@ def compare(
         variants = {name: variants[name] for name in kept}
     peer = min(variants, key=best.__getitem__)
     share = size / best["ours"] / bandwidth
-    return {
+    detail = {
+        "gigabytes": round(size / 1e9, 2),
+        "ours_gb_s": round(size / best["ours"] / 1e9, 1),
+        "ours_checked_gb_s": round(size / checked / 1e9, 1),
+        "peer_gb_s": round(size / best[peer] / 1e9, 2),
+        "read_loop_gb_s": round(bandwidth / 1e9, 1),
+        "share_of_read_loop": round(share, 2),
+    }
+    beside_peer = {
         "name": f"scan {dtype}",
         "ratio": round(best[peer] / best["ours"], 2),
         "goal": GOALS[dtype],
@@ -206,15 +219,17 @@ def compare(
             f"bound by memory: ours runs at {share:.0%} of the read loop of the same run, which at "
             f"its full speed would be {bandwidth * best[peer] / size:.1f} times as fast as the peer"
         ),
-        "detail": {
-            "gigabytes": round(size / 1e9, 2),
-            "ours_gb_s": round(size / best["ours"] / 1e9, 1),
-            "ours_checked_gb_s": round(size / checked / 1e9, 1),
-            "peer_gb_s": round(size / best[peer] / 1e9, 2),
-            "read_loop_gb_s": round(bandwidth / 1e9, 1),
-            "share_of_read_loop": round(share, 2),
-        },
+        "detail": detail,
     }
+    beside_loop = {
+        "name": f"scan {dtype}, share of the read loop",
+        "ratio": round(share, 2),
+        "goal": LOOP_GOAL,
+        "peer": "two threads that look at the mapped words",
+        "reason": LOOP_REASON,
+        "detail": detail,
+    }
+    return [beside_peer, beside_loop] if dtype == "bf16" else [beside_peer]
 
 
 def main() -> None:
@@ -230,8 +245,8 @@ def main() -> None:
     for dtype in TORCH if options.dtype == "all" else [options.dtype]:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             paths, chunks = make_store(Path(folder), dtype, options.gb)
-            row = compare(paths, chunks, dtype, options.rounds, options.threads, options.io)
-            print(json.dumps(row), flush=True)
+            for row in compare(paths, chunks, dtype, options.rounds, options.threads, options.io):
+                print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -84,15 +84,15 @@ impl Mapping {
     /// Give pages back to the page cache, so that few stay resident; a plain hint.
     ///
     /// Those go that lie a while before `begin..end`: ranges that follow each other leave no gap. With
-    /// `last`, all up to `end` go. Only whole huge pages are given back, as half of one would cost the
-    /// rest, which others may be reading, its place too.
+    /// `last`, all up to `end` go. Pages go many huge ones at a time: half of one would cost the rest,
+    /// which others may be reading, its place too, and every time all processors must be told.
     pub fn release(&self, begin: usize, end: usize, last: bool) {
         #[cfg(target_os = "linux")]
         {
             let base = self.map.as_ptr() as usize;
             let before = |offset: usize| {
                 let address = base + offset.saturating_sub(BEHIND);
-                (address & !(HUGE_PAGE - 1)).saturating_sub(base)
+                (address & !(GIVEN_BACK - 1)).saturating_sub(base)
             };
             let (begin, end) = (before(begin), if last { end & !(PAGE - 1) } else { before(end) });
             if begin < end {
@@ -112,9 +112,9 @@ impl Mapping {
 /// Bytes that stay mapped behind a scan: more than its workers are apart.
 #[cfg(target_os = "linux")]
 const BEHIND: usize = 32 << 20;
-/// Huge page of the usual systems; others make the hints less useful, not wrong.
+/// Bytes that are given back at a time: eight huge pages of the usual systems.
 #[cfg(target_os = "linux")]
-const HUGE_PAGE: usize = 2 << 20;
+const GIVEN_BACK: usize = 16 << 20;
 /// Smallest page of the supported systems; larger pages make the hints void, not wrong.
 #[cfg(target_os = "linux")]
 const PAGE: usize = 4096;
