@@ -33,7 +33,7 @@ STORED = {"bf16": np.uint16, "f16": np.float16, "f32": np.float32}
 GOALS = {"bf16": 10.0, "f16": 15.0, "f32": 8.0}
 LOOP_GOAL = 0.8
 LOOP_REASON = (
-    "By perf, the column sums take nine tenths of the workers' time and the system's page tables one "
+    "By perf, the column sums take nine tenths of the workers' time, the system's page tables one "
     "tenth. The sums wait for memory: from the cache they run at 15 GB/s on one core."
 )
 Chunks = list[list[str]]
