@@ -46,6 +46,11 @@ def test_numpy_replays_every_permutation(n: int, seed: int, stream: int) -> None
     np.testing.assert_array_equal(found, wanted)
 
 
+def test_more_permutations_than_can_be_held_are_refused() -> None:
+    with pytest.raises(UsageError, match="too many to hold"):
+        _core.rsa_permutations(30, 2**40, 0)
+
+
 @pytest.mark.parametrize("n", [4, 30, 171])
 def test_every_place_is_as_likely_as_another(n: int) -> None:
     orders = _core.rsa_permutations(n, 6000, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from emo.analysis.directions import Directions
 from emo.analysis.intervals import bootstrap
 from emo.analysis.rows import NEUTRAL, label_rows
 from emo.data.partial import PartFile
-from emo.errors import NumericalError, import_extra
+from emo.errors import DataError, NumericalError, import_extra
 from emo.experiments.layers import across_layers
 from emo.geometry.pca import independent_edge
 from emo.store import Store
@@ -94,20 +94,28 @@ def geometry(
     """
     chosen = probe_rows(store, position, accepted, seed=seed)
     sites = sorted(site for site in store.sites if site.part == "resid_post")
+    known = {} if part is None else part.read(_layer)
     layers = []
     for done, site in enumerate(sites, 1):
-        row = None if part is None else part.rows.get(str(site))
-        if row is None:
+        found = known.get(str(site))
+        if found is None:
             acts = store.read(site, position)[chosen.rows]
-            row = {"id": str(site), "layer": site.layer}
-            row |= {"pca": _components(acts, chosen, seed), "probe": probe(acts, chosen, seed)}
+            found = {"layer": site.layer, "pca": _components(acts, chosen, seed)}
+            found["probe"] = probe(acts, chosen, seed)
             if part is not None:
-                part.append([row])
-        layers.append({name: row[name] for name in ("layer", "pca", "probe")})
+                part.append([{"id": str(site), **found}])
+        layers.append(found)
         if progress is not None:
             progress(done, len(sites))
     cosine = None if directions is None else cosine_map(directions)
     return {"layers": layers, "cosine": cosine, **across_layers(directions, seed=seed)}
+
+
+def _layer(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    names = ("layer", "pca", "probe")
+    if not row.keys() >= set(names):
+        raise DataError(f"{where}: there is no layer")
+    return {name: row[name] for name in names}
 
 
 def probe_rows(

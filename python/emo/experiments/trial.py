@@ -20,10 +20,18 @@ from emo.model import LanguageModel
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one setting: `rate` and `perplexity` of `Cell`.
+    """What came of one setting.
 
-    `usual` is the share of the labelled replies judged as a target would be, averaged over the
-    targets, whatever each reply's own target was.
+    Parameters
+    ----------
+    rate : mapping
+        As `emo.experiments.evaluate.rate` gives it: share of the labelled replies judged as their
+        target, with its interval.
+    usual : float
+        Share of the labelled replies judged as a target would be, averaged over the targets,
+        whatever each reply's own target was; in [0, 1].
+    perplexity : float or None
+        Of the replies under the untouched model; None where they were not weighed.
     """
 
     rate: Mapping[str, Any]
@@ -34,8 +42,10 @@ class Outcome:
     def from_row(cls, row: Mapping[str, Any], where: str) -> Outcome:
         """Read an outcome from a JSON object; `where` names it in errors."""
         rate, found, usual = row.get("rate"), row.get("perplexity"), row.get("usual")
-        if not (isinstance(rate, dict) and isinstance(usual, float)):
+        if not (isinstance(rate, dict) and {"accuracy", "n"} <= rate.keys()):
             raise DataError(f"{where}: there is no rate")
+        if not isinstance(usual, float):
+            raise DataError(f"{where}: there is no usual share")
         if not (found is None or isinstance(found, float)):
             raise DataError(f"{where}: the perplexity is no number")
         return cls(rate, usual, found)

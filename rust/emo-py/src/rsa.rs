@@ -91,7 +91,7 @@ pub(crate) fn dissimilarity<'py>(
 /// Raises
 /// ------
 /// UsageError
-///     More than 2**32 places in all.
+///     More than 2**31 places in all.
 #[pyfunction]
 #[pyo3(signature = (n, count, seed, *, stream=0))]
 pub(crate) fn rsa_permutations(

@@ -162,8 +162,8 @@ impl Shuffler {
     }
 }
 
-/// Most places of all permutations that [`random`] writes at once: 8 GiB.
-const MAX_PLACES: usize = 1 << 32;
+/// Most places of all permutations that [`random`] writes at once: 4 GiB.
+const MAX_PLACES: usize = 1 << 31;
 
 /// The random permutations 0 to `count` - 1 of n conditions, `(count, n)`.
 pub fn random(
