@@ -8,7 +8,7 @@ use emo_core::kernels::rsa::permutations::Shuffler;
 use emo_core::kernels::rsa::statistic::{Correlation, TIE};
 use emo_core::kernels::rsa::{Options, Outcome, rsa, rsa_grid};
 use emo_core::kernels::simd::Tier;
-use emo_core::kernels::simd::permuted::{Places, Rows, Strips, permuted_product};
+use emo_core::kernels::simd::permuted::Product;
 use proptest::prelude::*;
 
 const SEED: u64 = 9;
@@ -161,16 +161,22 @@ proptest! {
     }
 
     #[test]
-    fn permuted_products_are_plain_sums(n in 1usize..70, index in 0u64..1000) {
-        let cell = |i: usize, j: usize| ((i * j * 31 + 7 * (i + j)) % 201) as i16 - 100;
-        let (a, b, order) = (Strips::new(n, cell), Rows::new(n, cell), &drawn(n, index + 1)[index as usize]);
-        let mut places = Places::new(n);
-        places.set(&order.iter().map(|place| *place as u16).collect::<Vec<_>>());
-        let pairs = (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));
+    fn permuted_products_are_plain_sums(n in prop_oneof![1usize..70, 70usize..600], index in 0u64..1000) {
+        let cell = |i: usize, j: usize| match ((i * j * 31 + 7 * (i + j)) % 201) as i16 - 100 {
+            _ if i == j => 0,
+            value => value,
+        };
+        let mut order = vec![0; n];
+        Shuffler::new(n, SEED, 0).write(index, &mut order);
+        let place = |at: usize| usize::from(order[at]);
+        let pairs = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
         let wanted: i64 =
-            pairs.map(|(i, j)| i64::from(cell(i, j)) * i64::from(cell(order[i], order[j]))).sum();
+            pairs.map(|(i, j)| i64::from(cell(i, j)) * i64::from(cell(place(i), place(j)))).sum();
         for tier in Tier::available_tiers() {
-            prop_assert_eq!(permuted_product(tier, &a, &b, &places), wanted);
+            let product = Product::new(tier, n, cell, cell);
+            let mut places = product.places();
+            places.set(&order);
+            prop_assert_eq!(product.sum(&places), wanted);
         }
     }
 

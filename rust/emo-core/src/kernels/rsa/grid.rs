@@ -163,7 +163,7 @@ impl<'a, C: Cell> Task<'a, C> {
             cells.clone().map(|(i, j)| Pair::new(&a[i], &b[j], two_sided)).collect();
         let screens: Vec<Screen> = cells
             .zip(&pairs)
-            .map(|((i, j), pair)| Screen::new(pair, &rounded_a[i], &rounded_b[j], 1.0))
+            .map(|((i, j), pair)| Screen::new(pair, &rounded_a[i], &rounded_b[j]))
             .collect();
         let mut limits = Limits::new(a.len(), b.len(), two_sided);
         for (at, screen) in screens.iter().enumerate() {

@@ -7,7 +7,7 @@ use super::screen::{Rounded, Screen, longest_row};
 use super::statistic::{Cell, Pair};
 use super::{Outcome, Tally};
 use crate::error::Result;
-use crate::kernels::simd::permuted::{Places, Rows, Strips, permuted_product};
+use crate::kernels::simd::permuted::Product;
 use crate::scan::{Control, check_cancel};
 
 /// Length of the longest row of integers: with the rounding its square stays below 2^30.
@@ -24,11 +24,15 @@ pub(super) fn sample<C: Cell>(
     control: &Control,
 ) -> Result<Outcome> {
     let n = pair.a.n();
-    let ([rounded_a, rounded_b], a, b) = integers(pair);
-    let screen = Screen::new(pair, &rounded_a, &rounded_b, 2.0);
+    let rounded = [pair.a, pair.b]
+        .map(|matrix| Rounded::new(matrix.triangle(), longest_row(matrix), LONGEST));
+    let screen = Screen::new(pair, &rounded[0], &rounded[1]);
+    let a = |row: usize, column: usize| rounded[0].round(pair.a.row(row)[column]);
+    let b = |row: usize, column: usize| rounded[1].round(pair.b.row(row)[column]);
+    let product = Product::new(control.tier, n, a, b);
     let count = source.count(n);
     let run = |begin: u64, end: u64| {
-        let mut work = Work { pair, screen, source, a: &a, b: &b, control, sum: 0 };
+        let mut work = Work { pair, screen, source, product: &product, control, sum: 0 };
         work.range(begin, end).map(|tally| (tally, work.sum))
     };
     let parts: Result<Vec<(Tally, i128)>> = pieces(count, PIECES * control.threads)
@@ -53,23 +57,11 @@ pub(super) fn pieces(count: u64, most: usize) -> Vec<(u64, u64)> {
     (0..pieces).map(|piece| (at(piece), at(piece + 1))).collect()
 }
 
-fn integers<C: Cell>(pair: &Pair<C>) -> ([Rounded; 2], Strips, Rows) {
-    let n = pair.a.n();
-    let rounded = [pair.a, pair.b].map(|matrix| {
-        let cells = (0..n).flat_map(|at| matrix.row(at).iter().copied());
-        Rounded::new(cells, longest_row(matrix), LONGEST)
-    });
-    let a = Strips::new(n, |row, column| rounded[0].round(pair.a.row(row)[column]));
-    let b = Rows::new(n, |row, column| rounded[1].round(pair.b.row(row)[column]));
-    (rounded, a, b)
-}
-
 struct Work<'a, C> {
     pair: &'a Pair<'a, C>,
     screen: Screen,
     source: Source,
-    a: &'a Strips,
-    b: &'a Rows,
+    product: &'a Product,
     control: &'a Control<'a>,
     sum: i128,
 }
@@ -78,7 +70,7 @@ impl<C: Cell> Work<'_, C> {
     fn range(&mut self, begin: u64, end: u64) -> Result<Tally> {
         let n = self.pair.a.n();
         let (mut tally, mut cut) = (Tally::default(), i64::MIN);
-        let (mut order, mut places) = (vec![0; n], Places::new(n));
+        let (mut order, mut places) = (vec![0; n], self.product.places());
         let mut orders = self.source.orders(n);
         for index in begin..end {
             if index % STEP == 0 {
@@ -86,7 +78,7 @@ impl<C: Cell> Work<'_, C> {
             }
             orders.write(index, &mut order);
             places.set(&order);
-            let sum = permuted_product(self.control.tier, self.a, self.b, &places);
+            let sum = self.product.sum(&places);
             self.sum += i128::from(sum);
             let sized = if self.pair.two_sided { sum.abs() } else { sum };
             let open = sized >= self.screen.open && sized <= self.screen.sure;

@@ -56,9 +56,9 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Work out the limits; a product of cells is in the sums `copies` times.
-    pub fn new<C: Cell>(pair: &Pair<C>, a: &Rounded, b: &Rounded, copies: f64) -> Self {
-        let scale = copies * a.factor * b.factor;
+    /// Work out the limits.
+    pub fn new<C: Cell>(pair: &Pair<C>, a: &Rounded, b: &Rounded) -> Self {
+        let scale = a.factor * b.factor;
         let unit = scale * pair.scale();
         let error = a.length * b.error + a.error * b.length + a.error * b.error + ROUNDING * unit;
         let (limit, slack) = (pair.limit().real() * scale, C::SLACK.real() * scale);

@@ -16,6 +16,7 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 pub(super) mod outer;
 pub(super) mod permuted;
+pub(super) mod tables;
 
 use super::columns::{ROWS, Sums};
 use crate::dtype::Float;
