@@ -149,7 +149,7 @@ fn components(tier: Tier, rounds: usize) -> Duration {
     let (pilot, vectors) = (vec![0.5; width], vec![0.01; 16 * width]);
     on_one_thread(tier, rounds, |control| {
         let source = Source::Array(Vectors::Single(black_box(&x)), width);
-        gram_product(source, &pilot, &vectors, 16, control)
+        gram_product(source, &pilot, &vectors, 16, true, control)
     })
 }
 

@@ -25,7 +25,7 @@ fn pca(criterion: &mut Criterion) {
         bench.bench_function(BenchmarkId::new("pass", dtype.1.name()), |bencher| {
             bencher.iter(|| {
                 let source = Source::Stored(&rows, &labels);
-                let task = || gram_product(source, &pilot, &vectors, VECTORS, &control);
+                let task = || gram_product(source, &pilot, &vectors, VECTORS, true, &control);
                 pool::run(control.threads, task, || ()).expect("a pool").expect("a pass")
             });
         });

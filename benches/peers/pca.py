@@ -42,7 +42,9 @@ def from_store(paths: list[Path], n: int, head: Array) -> Pca:
     """What `pca_store` does, on plain shards."""
     labels = np.zeros(n, np.int32)
     return _components(
-        lambda pilot, block: _core.gram_product(paths, "x", labels, pilot[None], block),
+        lambda pilot, block, columns: _core.gram_product(
+            paths, "x", labels, pilot[None], block, columns=columns
+        ),
         _pilot(head),
         K,
         0,

@@ -250,6 +250,7 @@ def gram_product(
     pilot: NDArray[np.float64],
     vectors: NDArray[np.float64],
     *,
+    columns: bool = True,
     threads: int = 0,
     io: str = "auto",
     chunks: Sequence[Sequence[str]] | None = None,
@@ -261,6 +262,7 @@ def gram_product_array(
     pilot: NDArray[np.float64],
     vectors: NDArray[np.float64],
     *,
+    columns: bool = True,
     threads: int = 0,
 ) -> _Pass:
     """Multiply vectors by the Gram matrix of an array's rows less a pilot, in one pass."""

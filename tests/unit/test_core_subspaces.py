@@ -109,6 +109,9 @@ def test_passes_equal_their_twin(tmp_path: Path, dtype: str, rows: int, width: i
     for array in (values[labels == 0], values[labels == 0].astype(np.float32)):
         again = _core.gram_product_array(array, pilot, vectors)
         np.testing.assert_allclose(again["product"], wanted["product"], atol=2e-6 * size)
+    alone = _core.gram_product(paths, "x", labels, pilot, vectors, columns=False, chunks=chunks)
+    np.testing.assert_array_equal(alone["product"], found["product"])
+    assert (alone["sum"].shape, alone["square"].shape) == ((0,), (0,))
 
 
 def test_split_threads_and_tiers_leave_the_same_components(

@@ -29,7 +29,7 @@ _PILOT_ROWS = 32
 # Products are summed in single precision: what is smaller than this share of the largest variance
 # is rounding.
 _FLOOR = 1e-6
-Multiply: TypeAlias = "Callable[[NDArray[np.float64], NDArray[np.float64]], _core._Pass]"
+Multiply: TypeAlias = "Callable[[NDArray[np.float64], NDArray[np.float64], bool], _core._Pass]"
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ def pca(x: ArrayLike, k: int, *, seed: int = 0, threads: int = 0) -> Pca:
     check_dimensions(k)
     _check_rows(len(rows))
 
-    def multiply(pilot: NDArray[np.float64], block: NDArray[np.float64]) -> _core._Pass:
-        return _core.gram_product_array(rows, pilot[None], block, threads=threads)
+    def multiply(
+        pilot: NDArray[np.float64], block: NDArray[np.float64], columns: bool
+    ) -> _core._Pass:
+        return _core.gram_product_array(rows, pilot[None], block, columns=columns, threads=threads)
 
     return _components(multiply, _pilot(rows[:_PILOT_ROWS]), k, seed)
 
@@ -154,10 +156,12 @@ def pca_store(
     shards, chunks = store.shards(site, position), store.chunk_hashes(site, position)
     name = tensor_name(site, position)
 
-    def multiply(pilot: NDArray[np.float64], block: NDArray[np.float64]) -> _core._Pass:
+    def multiply(
+        pilot: NDArray[np.float64], block: NDArray[np.float64], columns: bool
+    ) -> _core._Pass:
         return _core.gram_product(
             shards, name, labels, pilot[None], block,
-            threads=threads, io=store.io, chunks=chunks,
+            columns=columns, threads=threads, io=store.io, chunks=chunks,
         )  # fmt: skip
 
     return _components(multiply, _pilot(head[used[first : first + len(head)]]), k, seed)
@@ -230,12 +234,12 @@ def _pilot(rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def _components(multiply: Multiply, pilot: NDArray[np.float64], k: int, seed: int) -> Pca:
-    """Iterate over passes `multiply(pilot, block)`; the first one also gives mean and variances."""
+    """Iterate over passes `multiply(pilot, block, columns)`; the first gives mean and variances."""
     d = len(pilot)
     width = min(-(-(k + OVERSAMPLING) // 8) * 8, d)
     rng = np.random.Generator(np.random.Philox(seed))
     block = np.ascontiguousarray(np.linalg.qr(rng.standard_normal((d, width)))[0].T)
-    first = multiply(pilot, block)
+    first = multiply(pilot, block, True)
     n = int(first["count"])
     shift = first["sum"] / n
     mean = pilot + shift
@@ -254,7 +258,7 @@ def _components(multiply: Multiply, pilot: NDArray[np.float64], k: int, seed: in
         block = _new_directions(basis, image - across.T @ basis, float(values[0]))
         if len(block) == 0:
             break
-        product = multiply(mean, block)["product"]
+        product = multiply(mean, block, False)["product"]
         basis = np.vstack([basis, block])
     values, vectors = np.linalg.eigh(small)
     found = values[::-1][:k]

@@ -61,8 +61,8 @@ proptest! {
             let rows = store.rows(Io::Auto).unwrap();
             let array = Source::Array(Vectors::Double(&flat), width);
             (
-                gram_product(Source::Stored(&rows, &labels), &pilot, &vectors, k, control),
-                gram_product(array, &pilot, &vectors, k, control),
+                gram_product(Source::Stored(&rows, &labels), &pilot, &vectors, k, true, control),
+                gram_product(array, &pilot, &vectors, k, true, control),
             )
         });
         for found in [stored?, memory?] {
@@ -86,7 +86,7 @@ fn every_way_leaves_the_same_bits() {
                 let found = with(threads, tier, |control| {
                     let rows = store.rows(io).unwrap();
                     let source = Source::Stored(&rows, &labels);
-                    gram_product(source, &pilot, &vectors, k, control).unwrap()
+                    gram_product(source, &pilot, &vectors, k, true, control).unwrap()
                 });
                 let wanted = first.get_or_insert_with(|| found.clone());
                 assert!(*wanted == found, "{dtype:?} {threads} {tier:?} {io:?} {cuts:?}");
@@ -103,7 +103,7 @@ fn repeated_rows_are_counted() {
     let vectors = Matrix::noise(Float::F32, 4, 40, 0.0).values;
     let found = with(2, Tier::current().unwrap(), |control| {
         let source = Source::Array(Vectors::Double(&values), 40);
-        gram_product(source, &[0.0; 40], &vectors, 4, control).unwrap()
+        gram_product(source, &[0.0; 40], &vectors, 4, true, control).unwrap()
     });
     assert_eq!((found.count, found.repeated), (304, 4));
 }
@@ -119,23 +119,32 @@ fn what_cannot_be_used_is_named() {
         let rows = store.rows(Io::Auto).unwrap();
         let mut labels = vec![0; 30];
         let run = |labels: &[i32], pilot: &[f64]| {
-            gram_product(Source::Stored(&rows, labels), pilot, &vectors, 1, control)
+            gram_product(Source::Stored(&rows, labels), pilot, &vectors, 1, true, control)
         };
         let error = run(&labels, &pilot).unwrap_err();
         assert!(error.to_string().contains("row 11, column 3"), "{error}");
         let array = Source::Array(Vectors::Single(&raw), 20);
-        let error = gram_product(array, &pilot, &vectors, 1, control).unwrap_err();
-        assert_eq!(error.kind(), Kind::Numerical);
-        assert!(error.to_string().contains("NaN at row 11, column 3"), "{error}");
+        for columns in [false, true] {
+            let found = gram_product(array, &pilot, &vectors, 1, columns, control);
+            let error = found.unwrap_err();
+            assert_eq!(error.kind(), Kind::Numerical);
+            assert!(error.to_string().contains("NaN at row 11, column 3"), "{error}");
+        }
         let huge = Source::Array(Vectors::Double(&[1e200; 20]), 20);
-        let error = gram_product(huge, &pilot, &vectors, 1, control).unwrap_err();
+        let error = gram_product(huge, &pilot, &vectors, 1, true, control).unwrap_err();
         assert!(error.to_string().contains("overflow"), "{error}");
         labels[11] = -1;
         assert_eq!(run(&labels, &pilot).unwrap().count, 29);
         assert_eq!(run(&labels, &pilot[..5]).unwrap_err().kind(), Kind::Usage);
         assert_eq!(run(&labels[..5], &pilot).unwrap_err().kind(), Kind::Usage);
-        let none =
-            gram_product(Source::Array(Vectors::Single(&[]), 20), &pilot, &vectors, 1, control);
+        let none = gram_product(
+            Source::Array(Vectors::Single(&[]), 20),
+            &pilot,
+            &vectors,
+            1,
+            true,
+            control,
+        );
         assert_eq!(none.unwrap().count, 0);
     });
 }

@@ -1,7 +1,8 @@
 //! The pass behind principal components: `G V = sum_n x_n <x_n, v>` for rows less a pilot.
 //!
 //! Rows `[n, width]`, k vectors `[k, width]`, pilot `[width]`: gives the sums over rows of
-//! `(x - p) <x - p, v>` `[k, width]`, and those of `x - p` and of its square for each column.
+//! `(x - p) <x - p, v>` `[k, width]` and, on request, those of `x - p` and of its square for each
+//! column.
 //! O(n k width): both products are taken from the same 64 rows while they are in the cache, so that
 //! a step of subspace iteration reads the rows once.
 //!
@@ -13,6 +14,7 @@ use std::ops::Range;
 use super::basis::Vectors;
 use super::labels::Labels;
 use super::partial::check_cells;
+use super::simd::ask;
 use super::simd::centred::{add_columns, less_double, less_single, less_stored};
 use super::simd::panels::{FourRows, LANES, ROWS, panel_sums};
 use crate::error::{Error, Result};
@@ -22,6 +24,8 @@ use crate::scan::{Control, Reader, Rows, Tile, Tiling, check_cancel, ordered, ti
 const BLOCK: usize = 64;
 /// Columns that are summed in single precision.
 const COLUMNS: usize = 256;
+/// Bytes that a cache fetches at a time.
+const LINE: usize = 64;
 /// As the number of labels of a tiling: tiles of at least 1024 rows.
 const GROUPS: usize = 8;
 
@@ -39,9 +43,9 @@ pub enum Source<'a> {
 pub struct Pass {
     /// `sum (x - p) <x - p, v>`, `(k, width)`.
     pub product: Vec<f64>,
-    /// `sum (x - p)`, `(width,)`.
+    /// `sum (x - p)`, `(width,)`, or nothing where columns were not to be added up.
     pub sum: Vec<f64>,
-    /// `sum (x - p)^2`, `(width,)`.
+    /// `sum (x - p)^2`, likewise.
     pub square: Vec<f64>,
     /// Rows that were used.
     pub count: usize,
@@ -49,12 +53,14 @@ pub struct Pass {
     pub repeated: usize,
 }
 
-/// Multiply `k` vectors by the Gram matrix of the rows less `pilot`.
+/// Multiply `k` vectors by the Gram matrix of the rows less `pilot`, and add up the columns if
+/// `columns`.
 pub fn gram_product(
     source: Source,
     pilot: &[f64],
     vectors: &[f64],
     k: usize,
+    columns: bool,
     control: &Control,
 ) -> Result<Pass> {
     let (n, width) = source.shape();
@@ -77,6 +83,7 @@ pub fn gram_product(
         pilot,
         single: &single,
         panels: panels(vectors, k, width),
+        columns,
         n_panels: k.div_ceil(LANES),
         width,
         stride: width.next_multiple_of(16) + 16,
@@ -102,6 +109,15 @@ pub fn gram_product(
 }
 
 impl Source<'_> {
+    /// Bytes of a value.
+    fn size(&self) -> usize {
+        match self {
+            Self::Stored(rows, _) => rows.dtype().size(),
+            Self::Array(Vectors::Single(_), _) => size_of::<f32>(),
+            Self::Array(Vectors::Double(_), _) => size_of::<f64>(),
+        }
+    }
+
     fn shape(&self) -> (usize, usize) {
         match self {
             Self::Stored(rows, _) => (rows.n_rows(), rows.width()),
@@ -163,6 +179,8 @@ struct Product<'a> {
     /// The pilot rounded, for rows in single precision.
     single: &'a [f32],
     panels: Vec<[f32; LANES]>,
+    /// Whether columns are added up.
+    columns: bool,
     n_panels: usize,
     width: usize,
     /// Floats from row to row of a block: rows a multiple of 4 KiB apart would share cache sets.
@@ -177,6 +195,8 @@ struct Worker {
     x: Vec<f32>,
     /// Rows in it.
     filled: usize,
+    /// Where the last of them came from.
+    origin: *const u8,
     /// Products of the rows with the vectors, `(panels, 64, 8)`.
     wide: Vec<[f64; LANES]>,
     narrow: Vec<[f32; LANES]>,
@@ -192,6 +212,7 @@ impl Worker {
             reader,
             x: vec![0.0; BLOCK * product.stride],
             filled: 0,
+            origin: std::ptr::null(),
             wide: vec![[0.0; LANES]; product.n_panels * BLOCK],
             narrow: vec![[0.0; LANES]; product.n_panels * BLOCK],
         }
@@ -200,10 +221,11 @@ impl Worker {
 
 impl Product<'_> {
     fn empty(&self) -> Part {
+        let columns = if self.columns { self.width } else { 0 };
         Part {
             product: vec![0.0; self.width * self.n_panels * LANES],
-            sum: vec![0.0; self.width],
-            square: vec![0.0; self.width],
+            sum: vec![0.0; columns],
+            square: vec![0.0; columns],
             count: 0,
             marks: Vec::new(),
         }
@@ -221,7 +243,8 @@ impl Product<'_> {
                 let mut reader = worker.reader.take().unwrap_or_else(|| rows.reader());
                 rows.scan(tile, &mut reader, BLOCK, |panel, all| {
                     for (index, row) in all[panel.clone()].iter().enumerate() {
-                        self.push(tile.rows.start + panel.start + index, worker, part, |x| {
+                        let at = tile.rows.start + panel.start + index;
+                        self.push(at, row.as_ptr(), worker, part, |x| {
                             less_stored(self.control.tier, rows.dtype(), row, self.single, x);
                         })?;
                     }
@@ -233,10 +256,18 @@ impl Product<'_> {
                 for row in tile.rows.clone() {
                     let range = row * width..(row + 1) * width;
                     let tier = self.control.tier;
-                    self.push(row, worker, part, |x| match values.slice(range) {
-                        Vectors::Single(row) => less_single(tier, row, self.single, x),
-                        Vectors::Double(row) => less_double(tier, row, self.pilot, x),
-                    })?;
+                    match values.slice(range) {
+                        Vectors::Single(values) => {
+                            self.push(row, values.as_ptr().cast(), worker, part, |x| {
+                                less_single(tier, values, self.single, x);
+                            })?;
+                        }
+                        Vectors::Double(values) => {
+                            self.push(row, values.as_ptr().cast(), worker, part, |x| {
+                                less_double(tier, values, self.pilot, x);
+                            })?;
+                        }
+                    }
                 }
             }
         }
@@ -252,6 +283,7 @@ impl Product<'_> {
     fn push(
         &self,
         row: usize,
+        origin: *const u8,
         worker: &mut Worker,
         part: &mut Part,
         copy: impl FnOnce(&mut [f32]),
@@ -261,6 +293,7 @@ impl Product<'_> {
         }
         let begin = worker.filled * self.stride;
         copy(&mut worker.x[begin..begin + self.width]);
+        worker.origin = origin;
         worker.filled += 1;
         if worker.filled == BLOCK { self.block(worker, part) } else { Ok(()) }
     }
@@ -272,7 +305,9 @@ impl Product<'_> {
         let padded = n.next_multiple_of(ROWS);
         worker.x[n * self.stride..padded * self.stride].fill(0.0);
         let x = &worker.x[..padded * self.stride];
-        add_columns(self.control.tier, x, self.stride, &mut part.sum, &mut part.square);
+        if self.columns {
+            add_columns(self.control.tier, x, self.stride, &mut part.sum, &mut part.square);
+        }
         worker.wide.fill([0.0; LANES]);
         for begin in (0..self.width).step_by(COLUMNS) {
             let columns = begin..(begin + COLUMNS).min(self.width);
@@ -326,6 +361,14 @@ impl Product<'_> {
         }
     }
 
+    /// Ask for a part of the rows that come after those of the block, as large as that of its columns
+    /// from `column` on.
+    fn ask_ahead(&self, worker: &Worker, column: usize) {
+        let size = self.source.size();
+        let next = worker.origin.wrapping_add((self.width + column * BLOCK) * size);
+        (0..ROWS * BLOCK * size).step_by(LINE).for_each(|byte| ask(next.wrapping_add(byte)));
+    }
+
     fn columns_by_products<const C: usize>(
         &self,
         worker: &Worker,
@@ -340,6 +383,9 @@ impl Product<'_> {
         for column in (0..self.width).step_by(ROWS) {
             let values = &worker.x[column..];
             let a = FourRows { values, row: 1, step: self.stride };
+            if first == 0 {
+                self.ask_ahead(worker, column);
+            }
             let sums = panel_sums(self.control.tier, a, panels);
             for (column, sums) in (column..self.width).zip(&sums) {
                 let out = &mut part.product[column * stride + first * LANES..][..C * LANES];

@@ -119,6 +119,15 @@ pub fn reset_rounding() {
     x86::reset_rounding();
 }
 
+/// Ask for the line of the cache at an address, which need not exist.
+#[inline(always)]
+pub(crate) fn ask(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    x86::ask_for(at);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Compile `$body` once per tier and call the one that is asked for.
 ///
 /// `$body` must be an `#[inline(always)]` function of safe code.

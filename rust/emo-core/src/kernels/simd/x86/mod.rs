@@ -147,11 +147,17 @@ fn n_rows<const R: usize>(group: &Group) -> usize {
     if R == 0 { group.n_rows } else { R }
 }
 
+/// Ask for the line at an address; never faults.
+#[inline(always)]
+pub(super) fn ask_for(at: *const u8) {
+    // SAFETY: a prefetch reads nothing and may name any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
 /// Ask for a line of a row that comes next, from byte `late` on for its beginning; never faults.
 #[inline]
 fn ask(group: &Group, row: usize, offset: usize) {
     if let Some(offset) = offset.checked_sub(group.late) {
-        // SAFETY: a prefetch reads nothing and may name any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(group.ahead[row].wrapping_add(offset).cast()) }
+        ask_for(group.ahead[row].wrapping_add(offset));
     }
 }
