@@ -117,6 +117,11 @@ impl Tier {
 pub fn reset_rounding() {
     #[cfg(target_arch = "x86_64")]
     x86::reset_rounding();
+    // SAFETY: zero is the default of the control register; nothing else changes.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!("msr fpcr, xzr", options(nomem, nostack, preserves_flags));
+    }
 }
 
 /// Ask for the line of the cache at an address, which need not exist.
@@ -162,5 +167,43 @@ mod tests {
         assert_eq!(Tier::forced("scalar").unwrap(), Tier::SCALAR);
         let error = Tier::forced("mmx").unwrap_err();
         assert!(error.to_string().contains("this machine has scalar"));
+    }
+}
+
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod rounding_tests {
+    use std::hint::black_box;
+
+    use super::reset_rounding;
+    use crate::scan::pool;
+
+    /// Take subnormal numbers for zeros on this thread, as other libraries do.
+    fn flush_subnormals() {
+        // SAFETY: loads a valid control word: the default with flushing of inputs and results.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            let mode = 0x9fc0u32;
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const mode, options(nostack, readonly));
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            let mode = 1u64 << 24;
+            std::arch::asm!("msr fpcr, {}", in(reg) mode, options(nomem, nostack, preserves_flags));
+        }
+    }
+
+    #[test]
+    fn threads_do_not_inherit_flushing() {
+        let double = || black_box(black_box(f32::from_bits(1)) * 2.0).to_bits();
+        let flushed = std::thread::spawn(move || {
+            flush_subnormals();
+            // No other test has a pool of this size, so this thread starts its threads.
+            let worker = pool::run(7, double, || ()).unwrap();
+            let before = double();
+            reset_rounding();
+            (worker, before, double())
+        });
+        assert_eq!(flushed.join().unwrap(), (2, 0, 2));
     }
 }
