@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import lstsq, orthogonal_procrustes
 from sklearn.linear_model import LinearRegression, Ridge
+from timing import timed
 
 from emo.geometry import ridge
 from emo.geometry.procrustes import procrustes
@@ -78,9 +78,8 @@ def best_times(tasks: dict[str, Task], rounds: int) -> tuple[dict[str, float], d
     results: dict[str, Any] = {}
     for _ in range(rounds):
         for name, task in tasks.items():
-            start = time.perf_counter()
-            results[name] = task()
-            best[name] = min(best[name], time.perf_counter() - start)
+            spent, results[name] = timed(task)
+            best[name] = min(best[name], spent)
     return best, results
 
 

@@ -28,6 +28,7 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent
 TABLE = FOLDER.parent / "RESULTS.md"
 ROWS = FOLDER.parent / "results.json"
+NO_SCRIPTS = {"collect", "timing"}
 WITHOUT_BLAS = {"score", "storage", "interrupt", "scale"}
 BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 LIBRARIES = (
@@ -46,7 +47,7 @@ Row = dict[str, Any]
 
 def scripts(only: list[str]) -> list[Path]:
     """Scripts to run, all of them when `only` is empty."""
-    found = {p.stem: p for p in sorted(FOLDER.glob("*.py")) if p.stem != Path(__file__).stem}
+    found = {p.stem: p for p in sorted(FOLDER.glob("*.py")) if p.stem not in NO_SCRIPTS}
     unknown = sorted(set(only) - set(found))
     if unknown:
         raise SystemExit(f"no script {', '.join(unknown)}; there are {', '.join(found)}")

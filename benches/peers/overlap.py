@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 from scipy.linalg import subspace_angles
+from timing import timed
 
 from emo.geometry.overlap import overlap_grid
 
@@ -57,12 +56,6 @@ def product_rate(sets: Array, threads: int) -> float:
     with threadpoolctl.threadpool_limits(threads):
         spent = min(timed(lambda: stacked @ stacked.T)[0] for _ in range(5))
     return TRIANGLE / spent / 1e9
-
-
-def timed(task: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = task()
-    return time.perf_counter() - start, result
 
 
 def main() -> None:

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from skbio import DistanceMatrix
 from skbio.stats.distance import mantel
+from timing import timed
 
 from emo import _core
 from emo.geometry.rsa import dissimilarity, rsa_grid
@@ -44,12 +43,6 @@ def vectors(n: int, seed: int) -> Array:
     rng = np.random.default_rng(seed + 1)
     mixed = common @ rng.standard_normal((16, 64)) / 4 + 4 * rng.standard_normal((n, 64))
     return np.asarray(mixed)
-
-
-def timed(task: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = task()
-    return time.perf_counter() - start, result
 
 
 def ours(x: Array, y: Array, correlation: str, *, exact: bool = False) -> dict[str, Any]:
@@ -79,9 +72,8 @@ def pairs(rounds: int) -> list[dict[str, Any]]:
         for name, n, correlation, _ in ROWS:
             x, y = (dissimilarity(vectors(n, seed)) for seed in (0, 1))
             first, second = DistanceMatrix(x), DistanceMatrix(y)
-            for _ in range(5):
-                seconds, found = timed(lambda x=x, y=y, by=correlation: ours(x, y, by))
-                best[name]["ours"] = min(best[name]["ours"], seconds)
+            seconds, found = timed(lambda x=x, y=y, by=correlation: ours(x, y, by), repeats=5)
+            best[name]["ours"] = min(best[name]["ours"], seconds)
             seconds, (r, p) = timed(lambda x=first, y=second, by=correlation: by_mantel(x, y, by))
             best[name]["peer"] = min(best[name]["peer"], seconds)
             agree(found, r, p)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timing import timed
 
 from emo import _core
 
@@ -151,12 +152,6 @@ def read_loop(paths: list[Path], dtype: str) -> float:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(np.maximum.reduce, halves))
     return sum(part.nbytes for part in halves) / (time.perf_counter() - start)
-
-
-def timed(task: Callable[[], Result]) -> tuple[float, Result]:
-    start = time.perf_counter()
-    result = task()
-    return time.perf_counter() - start, result
 
 
 def agree(ours: Result, theirs: Result) -> bool:

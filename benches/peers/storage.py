@@ -15,11 +15,11 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from timing import timed
 
 from emo import _core
 from emo.store.moments import Moments, moments_from
@@ -54,12 +54,6 @@ def read_through(paths: list[Path]) -> None:
                 pass
 
 
-def seconds(task: Any) -> float:
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
-
-
 def cold(paths: list[Path], chunks: list[list[str]], rounds: int) -> dict[str, Any]:
     labels = np.zeros(ROWS * len(paths), np.int32)
     size = sum(path.stat().st_size for path in paths)
@@ -71,7 +65,7 @@ def cold(paths: list[Path], chunks: list[list[str]], rounds: int) -> dict[str, A
     for _ in range(rounds):
         for name, task in tasks.items():
             drop(paths)
-            best[name] = min(best[name], seconds(task))
+            best[name] = min(best[name], timed(task)[0])
     return {
         "name": "scan bf16, cold file, hashes checked",
         "ratio": round(best["read"] / best["scan"], 3),
@@ -95,7 +89,7 @@ def further(paths: list[Path], rounds: int) -> dict[str, Any]:
     for path in paths:
         path.unlink()
     beta = np.random.default_rng(1).standard_normal(WIDTH)
-    took = min(seconds(lambda: score(columns, beta)) for _ in range(20 * rounds))
+    took, _ = timed(lambda: score(columns, beta), repeats=20 * rounds)
     return {
         "name": "each further direction, one layer",
         "ratio": round(LIMIT / took, 2),

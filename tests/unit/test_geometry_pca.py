@@ -10,8 +10,9 @@ import pytest
 import reference
 from store_toys import Toy
 
-from emo.errors import NumericalError, UsageError
-from emo.geometry.pca import independent_edge, pca, pca_store
+from emo import _core
+from emo.errors import ArtifactError, NumericalError, UsageError
+from emo.geometry.pca import _runs, independent_edge, pca, pca_store
 
 
 def planted(n: int, d: int, sizes: list[float], noise: float = 0.05, seed: int = 0) -> np.ndarray:
@@ -36,6 +37,58 @@ def test_components_equal_those_of_the_svd(shape: tuple[int, int]) -> None:
     largest = np.abs(found.components).argmax(1)
     assert (found.components[np.arange(3), largest] > 0).all()
     assert (found.n, found.d) == shape
+
+
+def angles(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Angle between each row and its counterpart, in radians."""
+    return np.arccos(np.minimum(np.abs((found * wanted).sum(1)), 1))
+
+
+def power_law(n: int, d: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.normal(size=(d, d)))[0].T
+    return (rng.normal(size=(n, d)) * np.arange(1, d + 1) ** -0.5) @ axes + rng.normal(size=d)
+
+
+def test_every_seed_finds_the_same_directions_of_many_rows() -> None:
+    x = power_law(4000, 250)
+    wanted = reference.components(x, 10)["components"]
+    for seed in range(3):
+        assert angles(pca(x, 10, seed=seed).components, wanted).max() < 2e-3
+
+
+def test_rows_that_the_sample_misses_are_found() -> None:
+    """A few neighbours hold more variance than anything else, between two runs of the sample."""
+    x = power_law(6000, 200)
+    runs = list(_runs(len(x)))
+    assert max(np.diff(runs)) > 200
+    begin = runs[5] + 40
+    x[begin : begin + 60] += 20 * np.eye(200)[3]
+    wanted = reference.components(x, 3)
+    found = pca(x, 3)
+    assert angles(found.components, wanted["components"]).max() < 1e-3
+    np.testing.assert_allclose(found.variances, wanted["variances"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_value_of_the_sample_is_named_by_its_row(value: float) -> None:
+    x = power_law(2000, 40)
+    row = list(_runs(len(x)))[2] + 5
+    x[row, 7] = value
+    with pytest.raises(NumericalError, match=f"at row {row}, column 7"):
+        pca(x, 2)
+
+
+def test_a_flipped_bit_of_a_store_is_found(tmp_path: Path) -> None:
+    store = Toy(n_groups=20).write_store(tmp_path / "store")
+    shard = store.shards(store.site("L1.mlp_act"), "last")[0]
+    raw = bytearray(Path(shard).read_bytes())
+    raw[-3] ^= 1
+    Path(shard).write_bytes(raw)
+    part = next(t for t in _core.inspect_shard(shard) if t[4] == len(raw))
+    site, position = part[0].rsplit("@", 1)
+    with pytest.raises(ArtifactError, match="damaged in chunk"):
+        pca_store(store, site, position, 2)
 
 
 @pytest.mark.parametrize(("n", "d"), [(50, 200), (300, 40), (400, 400)])

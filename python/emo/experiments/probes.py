@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from emo.analysis.directions import Directions
 from emo.analysis.intervals import bootstrap
@@ -172,7 +173,7 @@ def probe(acts: NDArray[np.float32], chosen: ProbeRows, seed: int = 0) -> dict[s
     folds = _folds(chosen, seed)
     shuffled = np.random.default_rng(seed).permutation(chosen.labels)
     # Threads that wait for each other cost ten times what these small fits take.
-    with import_extra("threadpoolctl", "geometry").threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"):
         given = _held_out(acts, chosen.labels, folds)
         control = _held_out(acts, shuffled, folds)
     n = len(chosen.classes)

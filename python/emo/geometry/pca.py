@@ -1,35 +1,23 @@
-"""Principal components of vectors or of a store's rows, beside the level that chance reaches.
-
-A seeded random block is multiplied by the rows' covariance, one pass over the rows for each
-product, and the components are those of the covariance within the span of all blocks so far
-(randomised block Krylov iteration; Musco and Musco, 2015). Each pass shrinks what the components
-miss by about the same factor; passes end when the next would add less than 1e-4 of their variance,
-or when the blocks span everything.
-"""
+"""Principal components of vectors or of a store's rows, beside the level that chance reaches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo import _core
 from emo.errors import NumericalError, UsageError
+from emo.geometry.krylov import Leading, leading
 from emo.geometry.subspace import as_vectors, check_dimensions
 from emo.sites import Site, tensor_name
 from emo.store import Store
 
-OVERSAMPLING = 14
-MAX_PASSES = 12
-_GROWTH = 1e-4
-_PILOT_ROWS = 32
-# Products are summed in single precision: what is smaller than this share of the largest variance
-# is rounding.
-_FLOOR = 1e-6
-Multiply: TypeAlias = "Callable[[NDArray[np.float64], NDArray[np.float64], bool], _core._Pass]"
+SAMPLE = 2048
+_SHARE = 8
+_RUN = 32
 
 
 @dataclass(frozen=True)
@@ -104,7 +92,8 @@ def pca(x: ArrayLike, k: int, *, seed: int = 0, threads: int = 0) -> Pca:
     ) -> _core._Pass:
         return _core.gram_product_array(rows, pilot[None], block, columns=columns, threads=threads)
 
-    return _components(multiply, _pilot(rows[:_PILOT_ROWS]), k, seed)
+    sample = np.concatenate([rows[start : start + _RUN] for start in _runs(len(rows))])
+    return _finish(leading(multiply, sample, k, seed), k, seed)
 
 
 def pca_store(
@@ -150,8 +139,6 @@ def pca_store(
     check_dimensions(k)
     used = used_rows(rows, store.n_rows(position))
     _check_rows(int(used.sum()))
-    first = int(used.argmax())
-    head = store.read(site, position, first, min(first + _PILOT_ROWS, len(used)))
     labels = np.where(used, 0, -1).astype(np.int32)
     shards, chunks = store.shards(site, position), store.chunk_hashes(site, position)
     name = tensor_name(site, position)
@@ -164,7 +151,27 @@ def pca_store(
             columns=columns, threads=threads, io=store.io, chunks=chunks,
         )  # fmt: skip
 
-    return _components(multiply, _pilot(head[used[first : first + len(head)]]), k, seed)
+    sample = _sample(store, site, position, np.flatnonzero(used))
+    return _finish(leading(multiply, sample, k, seed), k, seed)
+
+
+def _runs(n: int) -> Iterator[int]:
+    """First rows of the runs that a sample of n rows is made of."""
+    count = max(min(SAMPLE, n // _SHARE) // _RUN, 1)
+    return map(int, np.linspace(0, max(n - _RUN, 0), count))
+
+
+def _sample(
+    store: Store, site: Site, position: str, used: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Read some of the used rows from all over the store, unchecked: the passes check them all."""
+    parts = []
+    for start in _runs(len(used)):
+        run = used[start : start + _RUN]
+        run = run[run < run[0] + _SHARE * _RUN]
+        rows = store.read(site, position, int(run[0]), int(run[-1]) + 1, check=False)
+        parts.append(rows[run - run[0]])
+    return np.concatenate(parts)
 
 
 def used_rows(rows: NDArray[np.int64] | NDArray[np.bool_] | None, n: int) -> NDArray[np.bool_]:
@@ -227,94 +234,9 @@ def _check_rows(n: int) -> None:
         raise NumericalError(f"{n} rows have no variance", hint="at least 2 rows are needed")
 
 
-def _pilot(rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Mean of a few rows; the passes name what is not finite."""
-    with np.errstate(all="ignore"):
-        return np.asarray(np.nan_to_num(rows.mean(0, dtype=np.float64), posinf=0, neginf=0))
-
-
-def _components(multiply: Multiply, pilot: NDArray[np.float64], k: int, seed: int) -> Pca:
-    """Iterate over passes `multiply(pilot, block, columns)`; the first gives mean and variances."""
-    d = len(pilot)
-    width = min(-(-(k + OVERSAMPLING) // 8) * 8, d)
-    rng = np.random.Generator(np.random.Philox(seed))
-    block = np.ascontiguousarray(np.linalg.qr(rng.standard_normal((d, width)))[0].T)
-    first = multiply(pilot, block, True)
-    n = int(first["count"])
-    shift = first["sum"] / n
-    mean = pilot + shift
-    columns = np.maximum(first["square"] / n - shift**2, 0) * (n / (n - 1))
-    product = first["product"] - np.outer(n * (block @ shift), shift)
-    basis, small = block, np.empty((0, 0))
-    held: list[float] = []
-    while True:
-        image = product / (n - 1)
-        across = basis @ image.T
-        small = _bordered(small, across)
-        values = np.maximum(np.linalg.eigvalsh(small)[::-1][:k], 0)
-        held.append(float(values.sum()))
-        if len(held) == MAX_PASSES or _next_growth(held) < _GROWTH * held[-1]:
-            break
-        block = _new_directions(basis, image - across.T @ basis, float(values[0]))
-        if len(block) == 0:
-            break
-        product = multiply(mean, block, False)["product"]
-        basis = np.vstack([basis, block])
-    values, vectors = np.linalg.eigh(small)
-    found = values[::-1][:k]
-    kept = found > _FLOOR * found.max(initial=0.0)
-    return _finish(
-        mean=mean,
-        components=(vectors[:, ::-1][:, :k].T @ basis)[kept],
-        variances=found[kept],
-        columns=columns,
-        n=n,
-        k=k,
-        seed=seed,
-        repeated=int(first["repeated"]),
-    )
-
-
-def _bordered(small: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance within the span of the old blocks, and with a new one in the last columns."""
-    old = len(small)
-    corner = (across[old:] + across[old:].T) / 2
-    return np.block([[small, across[:old]], [across[:old].T, corner]])
-
-
-def _next_growth(held: list[float]) -> float:
-    """Variance that the next pass will add, if it shrinks as it did in the last ones."""
-    if len(held) < 3:
-        return np.inf
-    before, last = held[-2] - held[-3], held[-1] - held[-2]
-    return last * min(last / before, 1.0) if before > 0 else 0.0
-
-
-def _new_directions(
-    basis: NDArray[np.float64], rest: NDArray[np.float64], largest: float
-) -> NDArray[np.float64]:
-    """Orthonormal rows for what the basis leaves of an image, above the rounding of its sums."""
-    squares, turns = np.linalg.eigh(rest @ rest.T)
-    sizes = np.sqrt(np.maximum(squares[::-1], 0))
-    kept = int((sizes > _FLOOR * largest).sum())
-    kept = min(kept, basis.shape[1] - len(basis))
-    fresh = (turns[:, ::-1][:, :kept] / sizes[:kept]).T @ rest
-    # Once more, since what is left of a nearly invariant block is mostly rounding.
-    fresh -= (fresh @ basis.T) @ basis
-    return np.ascontiguousarray(np.linalg.qr(fresh.T)[0].T)
-
-
-def _finish(
-    *,
-    mean: NDArray[np.float64],
-    components: NDArray[np.float64],
-    variances: NDArray[np.float64],
-    columns: NDArray[np.float64],
-    n: int,
-    k: int,
-    seed: int,
-    repeated: int,
-) -> Pca:
+def _finish(found: Leading, k: int, seed: int) -> Pca:
+    n, mean, columns = found.n, found.mean, found.columns
+    components, variances = found.vectors, found.variances
     total = float(columns.sum())
     # Equal rows less their mean leave its rounding at most.
     if not total > 1e-28 * float(mean @ mean) or len(variances) == 0:
@@ -333,8 +255,8 @@ def _finish(
         )
     if n <= k:
         warnings.append(f"{n} rows for {k} components: they fit any rows exactly")
-    if repeated:
-        warnings.append(f"{repeated} of {n} rows repeat an earlier row")
+    if found.repeated:
+        warnings.append(f"{found.repeated} of {n} rows repeat an earlier row")
     if explained[0] <= null:
         warnings.append(
             f"the first component explains {explained[0]:.3f}, independent columns reach {null:.3f}"

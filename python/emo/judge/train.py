@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from emo.errors import DataError, NumericalError, import_extra
 from emo.judge.duplicates import near_duplicates
@@ -142,7 +143,6 @@ def fit(
         When scikit-learn is not installed.
     """
     linear_model = import_extra("sklearn.linear_model", "geometry")
-    threadpoolctl = import_extra("threadpoolctl", "geometry")
     vocabularies = tuple(
         Vocabulary.fit(block, tokens, options.min_texts) for block in options.blocks
     )
@@ -151,7 +151,7 @@ def fit(
         C=options.strength, class_weight="balanced", max_iter=2000, tol=1e-5
     )
     # one thread: a different order of sums would change the stored bits
-    with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("error")
         model.fit(matrix, np.array(labels))
     coefficients, intercepts = model.coef_, model.intercept_

@@ -80,7 +80,8 @@ impl Tier {
     /// The fastest tier of this processor, or the one that `EMO_SIMD` names.
     ///
     /// Where there are several kinds of vectors they are tried for a few milliseconds, once in a
-    /// process: wider ones are not always faster.
+    /// process: wider ones are not always faster. They are taken unless they are clearly slower, as
+    /// there is more to gain by them elsewhere.
     ///
     /// ```
     /// println!("{}", emo_core::kernels::simd::Tier::current()?.name());
