@@ -255,4 +255,33 @@ mod tests {
         assert!(Tier::available_tiers().any(|tier| tier == fastest()));
         assert!(Tier::available_tiers().all(|tier| trial(tier) < Duration::MAX));
     }
+
+    #[test]
+    fn every_tier_adds_the_same_bits() {
+        let mut state = 1u32;
+        // Numbers below 2 of either sign, subnormal ones and zeros among them.
+        let mut value = |size: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let mask = if state & 0x700 == 0 { 0x8000_0000 } else { 0xbfff_ffff };
+            (state & mask).to_le_bytes().into_iter().skip(4 - size)
+        };
+        let bits = |sums: &[f32]| sums.iter().map(|sum| sum.to_bits()).collect::<Vec<_>>();
+        for dtype in [Float::Bf16, Float::F16, Float::F32] {
+            for width in [1, 31, 32, 77, 160] {
+                let bytes: Vec<u8> = (0..21 * width).flat_map(|_| value(dtype.size())).collect();
+                let rows: Vec<&[u8]> = bytes.chunks_exact(width * dtype.size()).collect();
+                let pilot: Vec<f32> = (0..width).map(|at| at as f32 / 7.0 - 1.0).collect();
+                let mut first = None;
+                for tier in Tier::available_tiers() {
+                    let mut sums = Sums::new(width);
+                    for group in rows.chunks(ROWS) {
+                        sums.add(tier, dtype, group, &[], &pilot);
+                    }
+                    let found = (bits(&sums.sum), bits(&sums.square), sums.positive, sums.negative);
+                    let wanted = first.get_or_insert_with(|| found.clone());
+                    assert!(*wanted == found, "{dtype:?} {width} {}", tier.name());
+                }
+            }
+        }
+    }
 }
