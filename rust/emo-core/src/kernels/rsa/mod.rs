@@ -32,6 +32,9 @@ use statistic::{Cell, Correlation, Pair, Prepared};
 /// Most random permutations.
 pub const MAX_PERMUTATIONS: u64 = 1_000_000_000;
 
+/// Conditions from which on it pays to prepare two matrices at once.
+const TWO_AT_ONCE: usize = 64;
+
 /// How to test.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -133,7 +136,9 @@ fn test<C: Cell>(
     options: &Options,
     control: &Control,
 ) -> Result<Outcome> {
-    let (a, b) = (Prepared::<C>::new(x, n, "x")?, Prepared::<C>::new(y, n, "y")?);
+    let (a, b) = (|| Prepared::<C>::new(x, n, "x"), || Prepared::<C>::new(y, n, "y"));
+    let (a, b) = if n < TWO_AT_ONCE { (a(), b()) } else { rayon::join(a, b) };
+    let (a, b) = (a?, b?);
     let pair = Pair::new(&a, &b, options.two_sided);
     match options.source(n)? {
         Source::All => exact::enumerate(&pair, control),
