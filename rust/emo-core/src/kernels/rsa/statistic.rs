@@ -104,14 +104,15 @@ impl Cell for i64 {
     const SLACK: Self = 0;
 
     fn prepare(triangle: &[f64]) -> Vec<Self> {
-        let mut order: Vec<usize> = (0..triangle.len()).collect();
-        order.sort_by(|a, b| triangle[*a].total_cmp(&triangle[*b]));
+        let mut order: Vec<(f64, usize)> =
+            triangle.iter().enumerate().map(|(at, value)| (*value, at)).collect();
+        order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let apart = SAME * triangle.iter().fold(0.0, |most: f64, value| most.max(value.abs()));
         let mut ranks = vec![0; triangle.len()];
         let mut begin = 0;
-        for group in order.chunk_by(|a, b| triangle[*b] - triangle[*a] <= apart) {
+        for group in order.chunk_by(|a, b| b.0 - a.0 <= apart) {
             let end = begin + group.len();
-            for at in group {
+            for (_, at) in group {
                 ranks[*at] = (begin + 1 + end) as i64 - (triangle.len() as i64 + 1);
             }
             begin = end;
