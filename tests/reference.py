@@ -209,26 +209,13 @@ def leave_one_out(x: Array, y: Array, penalty: float) -> float:
     return float(np.mean(np.square(errors)))
 
 
-def permutation(n: int, seed: int, stream: int, index: int) -> Array:
-    """Fisher-Yates from the 32-bit halves of Philox words, one after the other."""
-    words = np.random.Philox(key=seed, counter=[0, stream, index, 0]).random_raw(n + 64)
-    halves = iter(words.astype("<u8").view("<u4").tolist())
-    order = np.arange(n)
-    for last in range(n - 1, 0, -1):
-        product = next(halves) * (last + 1)
-        while product % 2**32 < 2**32 % (last + 1):
-            product = next(halves) * (last + 1)
-        order[[last, product >> 32]] = order[[product >> 32, last]]
-    return order
-
-
 # ---- permutation tests of representational similarity ------------------------------------------
 
 TIE = 1e-10
 
 
-def grouped_permutation(n: int, seed: int, index: int, stream: int = 0) -> Array:
-    """Permutation `index` of `rsa_permutations`: several bounds share one word."""
+def permutation(n: int, seed: int, index: int, stream: int = 0) -> Array:
+    """Permutation `index` of `permutations`: several bounds share one word."""
     words = iter(np.random.Philox(key=seed, counter=[0, stream, index, 0]).random_raw(4 * n + 64))
     order, bound = np.arange(n), n
     while bound > 1:

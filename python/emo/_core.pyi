@@ -25,7 +25,7 @@ __all__ = [
     "read_rows",
     "rsa",
     "rsa_grid",
-    "rsa_permutations",
+    "permutations",
     "subspace_overlaps",
     "verify_shard",
     "weight_product",
@@ -185,7 +185,7 @@ def dissimilarity(
 ) -> NDArray[np.float64]:
     """Dissimilarities of all pairs of rows."""
 
-def rsa_permutations(n: int, count: int, seed: int, *, stream: int = 0) -> NDArray[np.uint16]:
+def permutations(n: int, count: int, seed: int, *, stream: int = 0) -> NDArray[np.uint32]:
     """Draw the random permutations that `rsa` and `rsa_grid` use."""
 
 def rsa(

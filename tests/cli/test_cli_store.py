@@ -106,6 +106,51 @@ def test_directions_then_scores(emo, store, tmp_path):
     assert "95 % interval of the mean, Student's t" in out
 
 
+def test_parts_leave_nothing_to_scan_and_the_same_scores(emo, store, tmp_path, monkeypatch):
+    whole, shared = (tmp_path / name for name in ("whole", "shared"))
+    for folder in (whole, shared):
+        shutil.copytree(store, folder, ignore=shutil.ignore_patterns("stats"))
+    path = tmp_path / "d.safetensors"
+    assert emo("directions", whole, "-o", path)[0] == 0
+    command = ("score", shared, "--directions", path)
+    n_sites = 0
+    for number in (3, 1, 2):
+        code, out, err = emo(*command, "--part", f"{number}/3", "--json")
+        assert code == 0
+        assert f"scanned part {number}/3" in err
+        n_sites += json.loads(out)["sites"]
+    assert n_sites == 2 * TOY.n_layers
+    assert emo("score", whole, "--directions", path, "-o", tmp_path / "w.safetensors")[0] == 0
+    for name in ("moments", "grouped_contributions"):
+        monkeypatch.setattr(_core, name, None)
+    assert emo(*command, "-o", tmp_path / "s.safetensors")[0] == 0
+    assert (tmp_path / "w.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--part", "5/4"), "no part 5 of 4"),
+        (("--part", "0/4"), "no part 0 of 4"),
+        (("--part", "first"), "names no part"),
+        (("--part", "1/2", "-o", "x.safetensors"), "writes no scores"),
+        ((), "-o is missing"),
+    ],
+)
+def test_parts_that_there_are_not_are_refused(emo, store, tmp_path, options, words):
+    path = tmp_path / "d.safetensors"
+    assert emo("directions", store, "-o", path)[0] == 0
+    _refused(emo("score", store, "--directions", path, *options), 2, words)
+
+
+def test_parts_need_a_store_that_keeps_them(emo, store, tmp_path, monkeypatch):
+    path = tmp_path / "d.safetensors"
+    assert emo("directions", store, "-o", path)[0] == 0
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    command = ("score", store, "--directions", path, "--part", "1/2")
+    _refused(emo(*command), 8, "may not be written")
+
+
 @pytest.mark.parametrize("verb", ["align", "pca", "overlap"])
 def test_every_way_to_read_finds_a_flipped_bit(emo, tmp_path, verb):
     opened = TOY.write_store(tmp_path / "s", cuts=(4,))

@@ -18,7 +18,6 @@ from emo.geometry.align import align, align_stores
 from emo.geometry.mapped import overlap_after
 from emo.geometry.mapping import Map
 from emo.geometry.pairs import held_out, split_pairs
-from emo.geometry.permutations import permutation
 from emo.geometry.procrustes import polar, procrustes
 from emo.geometry.refits import shuffled_maps
 from emo.geometry.shuffles import linear_null, orders
@@ -218,16 +217,13 @@ def test_procrustes_shuffles_are_honest_refits() -> None:
     assert found.nuclear_null_max == pytest.approx(max(nuclear), abs=1e-9)
 
 
-def test_permutations_are_philox_streams() -> None:
-    for n in (1, 2, 3, 50, 700):
-        for seed, stream, index in ((0, 0, 0), (9, 2, 5), (2**40, 1, 2**33)):
-            found = permutation(n, seed=seed, stream=stream, index=index)
-            np.testing.assert_array_equal(found, reference.permutation(n, seed, stream, index))
-    assert not np.array_equal(
-        permutation(50, seed=1, index=1), permutation(50, seed=1, stream=1, index=1)
-    )
+def test_the_split_and_the_shuffles_are_permutations_of_two_streams() -> None:
+    held = np.flatnonzero(held_out(50, 0.2, seed=9))
+    np.testing.assert_array_equal(held, np.sort(reference.permutation(50, 9, 0, 1)[:10]))
+    shuffles = [reference.permutation(40, 9, index, 2) for index in range(3)]
+    np.testing.assert_array_equal(orders(40, 3, 9), shuffles)
     with pytest.raises(UsageError, match="seed is -1"):
-        permutation(3, seed=-1)
+        orders(3, 1, -1)
 
 
 @pytest.mark.parametrize("layer", range(4))

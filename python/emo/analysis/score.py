@@ -10,7 +10,8 @@ linearised, see `emo.analysis.post_norm`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,17 @@ from emo.analysis.rows import RowLabels, label_rows
 from emo.analysis.scores import Scores, UnitScores
 from emo.errors import ArtifactError, ModelError, NumericalError, SettingsError, UsageError
 from emo.sites import Site, tensor_name
-from emo.store import Checkpoint, Moments, Projection, Store, cached_moments, weights_hash
+from emo.store import (
+    Checkpoint,
+    Moments,
+    Projection,
+    Store,
+    cached,
+    cached_moments,
+    check_cache,
+    digest,
+    weights_hash,
+)
 from emo.store.manifest import STATS
 from emo.store.moments import moments_from
 
@@ -63,7 +74,8 @@ def score(
     Returns
     -------
     Scores
-        Positive means that the unit pushes towards the emotion.
+        Positive means that the unit pushes towards the emotion. What the scans give is kept beside
+        the store, so that a run that was interrupted goes on.
 
     Raises
     ------
@@ -78,22 +90,10 @@ def score(
         family that norms what a sublayer adds.
     """
     checkpoint = checkpoint or open_checkpoint(store)
-    _check_one_model(store, directions, checkpoint)
-    rows = _rows(store, directions, accepted)
-    sites = _scored_sites(store, directions)
+    task = _task(store, directions, checkpoint, accepted, threads)
     parts: dict[str, list[tuple[int, Moments]]] = {}
-    for done, site in enumerate(sites, 1):
-        norm = None
-        if checkpoint.family.post_norm:
-            norm = frozen_norm(store, site, directions.position, checkpoint, threads)
-        beta = _weights_on_directions(store, site, directions, checkpoint, norm, threads)
-        if site.part == "mlp_act" and norm is None:
-            found = _neurons(store, site, directions, rows, beta, threads)
-        else:
-            found = _grouped(store, site, directions, rows, beta, norm, threads)
+    for site, found in task.contributions(task.sites, progress):
         parts.setdefault(KINDS[site.part], []).append((site.layer, found))
-        if progress is not None:
-            progress(done, len(sites))
     return Scores(
         labels=directions.labels,
         position=directions.position,
@@ -105,6 +105,91 @@ def score(
         },
         linearised=checkpoint.family.post_norm,
     )
+
+
+def scan_part(
+    store: Store,
+    directions: Directions,
+    checkpoint: Checkpoint | None = None,
+    *,
+    part: tuple[int, int],
+    accepted: Collection[str] | None = None,
+    threads: int = 0,
+    progress: Report | None = None,
+) -> int:
+    """Scan one part of the sites that `score` needs, and keep what it gives beside the store.
+
+    Parts can be scanned by several machines that share the store; `score` then takes what they kept
+    for its own, to the bit. They are cut between sites, so that no sum is cut.
+
+    Parameters
+    ----------
+    part : (int, int)
+        Number of the part, from 1 on, and how many there are.
+    store, directions, checkpoint, accepted, threads, progress
+        As for `score`.
+
+    Returns
+    -------
+    int
+        Sites that were scanned, 0 where there are more parts than sites.
+
+    Raises
+    ------
+    UsageError
+        When there is no such part; else as `score`.
+    ResourceError
+        When the store's folder may not be written.
+    """
+    number, of = part
+    if not 1 <= number <= of:
+        raise UsageError(f"there is no part {number} of {of}", hint=f"take 1/{of} to {of}/{of}")
+    check_cache(store)
+    task = _task(store, directions, checkpoint or open_checkpoint(store), accepted, threads)
+    return sum(1 for _ in task.contributions(task.sites[number - 1 :: of], progress))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What scores are made from."""
+
+    store: Store
+    directions: Directions
+    checkpoint: Checkpoint
+    rows: RowLabels
+    sites: list[Site]
+    threads: int
+
+    def contributions(
+        self, sites: list[Site], progress: Report | None
+    ) -> Iterator[tuple[Site, Moments]]:
+        """Moments of the contributions of each site's units."""
+        for done, site in enumerate(sites, 1):
+            yield site, self._of(site)
+            if progress is not None:
+                progress(done, len(sites))
+
+    def _of(self, site: Site) -> Moments:
+        store, directions, rows = self.store, self.directions, self.rows
+        norm = None
+        if self.checkpoint.family.post_norm:
+            norm = frozen_norm(store, site, directions.position, self.checkpoint, self.threads)
+        beta = _weights_on_directions(store, site, directions, self.checkpoint, norm, self.threads)
+        if site.part == "mlp_act" and norm is None:
+            return _neurons(store, site, directions, rows, beta, self.threads)
+        return _grouped(store, site, directions, rows, beta, norm, self.threads)
+
+
+def _task(
+    store: Store,
+    directions: Directions,
+    checkpoint: Checkpoint,
+    accepted: Collection[str] | None,
+    threads: int,
+) -> _Task:
+    _check_one_model(store, directions, checkpoint)
+    rows = _rows(store, directions, accepted)
+    return _Task(store, directions, checkpoint, rows, _scored_sites(store, directions), threads)
 
 
 def open_checkpoint(store: Store, folder: Path | None = None) -> Checkpoint:
@@ -253,28 +338,35 @@ def _grouped(
     for e, classes in enumerate(_classes(rows, directions)):
         labels[np.isin(rows.labels, classes)] = e
     position = directions.position
-    every = moments_from(
-        _core.grouped_contributions(
-            store.shards(site, position),
-            tensor_name(site, position),
-            labels,
-            len(beta),
-            beta,
-            int(store.model["d_head"]) if site.part == "head_out" else 1,
-            scales=None if norm is None else norm.scales,
-            threads=threads,
-            io=store.io,
-            chunks=store.chunk_hashes(site, position),
+    width = int(store.model["d_head"]) if site.part == "head_out" else 1
+    scales = None if norm is None else norm.scales
+
+    def scan() -> Moments:
+        every = moments_from(
+            _core.grouped_contributions(
+                store.shards(site, position),
+                tensor_name(site, position),
+                labels,
+                len(beta),
+                beta,
+                width,
+                scales=scales,
+                threads=threads,
+                io=store.io,
+                chunks=store.chunk_hashes(site, position),
+            )
         )
-    )
-    own = np.arange(len(beta))
-    return Moments(
-        count=every.count,
-        mean=every.mean[own, own],
-        m2=every.m2[own, own],
-        positive=every.positive[own, own],
-        negative=every.negative[own, own],
-    )
+        own = np.arange(len(beta))
+        return Moments(
+            count=every.count,
+            mean=every.mean[own, own],
+            m2=every.m2[own, own],
+            positive=every.positive[own, own],
+            negative=every.negative[own, own],
+        )
+
+    key = [digest(labels), digest(beta), width, "" if scales is None else digest(scales)]
+    return cached(store, site, position, key, len(beta), scan)
 
 
 def _classes(rows: RowLabels, directions: Directions) -> list[list[int]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emo.errors import NumericalError, UsageError
-from emo.geometry.permutations import permutation
+from emo.geometry.permutations import permutations
 
 Matrix = NDArray[np.float64]
 SPLIT_STREAM = 1
@@ -86,7 +86,7 @@ def held_out(n: int, holdout: float, seed: int) -> NDArray[np.bool_]:
         raise UsageError(f"holdout is {holdout}, it must lie between 0 and 1", hint="take 0.2")
     n_held = min(max(round(holdout * n), 1), n - MIN_ROWS + 1)
     chosen = np.zeros(n, np.bool_)
-    chosen[permutation(n, seed=seed, stream=SPLIT_STREAM)[:n_held]] = True
+    chosen[permutations(n, 1, seed=seed, stream=SPLIT_STREAM)[0, :n_held]] = True
     return chosen
 
 

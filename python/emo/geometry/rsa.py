@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emo import _core
 from emo.errors import NumericalError, UsageError
+from emo.geometry.permutations import check_seed
 
 METRICS = ("cosine", "euclidean", "correlation")
 CORRELATIONS = ("pearson", "spearman")
@@ -270,8 +271,7 @@ def _options(correlation: str, permutations: int | str, seed: int, alternative: 
         raise UsageError(
             f"permutations is {permutations!r}", hint='give a number above 0, or "exact"'
         )
-    if not 0 <= seed < 2**64:
-        raise UsageError(f"seed is {seed}", hint="give a number from 0 to 2**64 - 1")
+    check_seed(seed)
     return _Options(
         correlation=correlation,
         permutations=int(count),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emo.geometry.interruptible import unless_left
 from emo.geometry.pairs import Pairs
-from emo.geometry.permutations import permutation
+from emo.geometry.permutations import permutations
 from emo.geometry.procrustes import polar
 from emo.geometry.ridge import Path
 from emo.geometry.spans import Span
@@ -40,11 +40,9 @@ class Shuffled:
     nuclear: Matrix | None = None
 
 
-def orders(n: int, permutations: int, seed: int) -> NDArray[np.int64]:
-    """Draw the shuffles, (permutations, n)."""
-    turns = unless_left(range(permutations))
-    drawn = [permutation(n, seed=seed, stream=NULL_STREAM, index=i) for i in turns]
-    return np.stack(drawn)
+def orders(n: int, count: int, seed: int) -> NDArray[np.uint32]:
+    """Draw the shuffles, (count, n)."""
+    return permutations(n, count, seed=seed, stream=NULL_STREAM)
 
 
 def rotation_null(

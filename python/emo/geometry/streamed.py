@@ -24,7 +24,7 @@ from emo.geometry.fits import (
 from emo.geometry.interruptible import interruptible, unless_left
 from emo.geometry.mapping import Map
 from emo.geometry.pairs import MIN_ROWS, Pairs, held_out, split_pairs
-from emo.geometry.permutations import permutation
+from emo.geometry.permutations import permutations
 from emo.geometry.procrustes import check_widths, polar
 from emo.sites import Site, tensor_name
 from emo.store import Store
@@ -147,7 +147,7 @@ def _shuffled_sample(
     """Align a seeded sample of the pairs in memory, for the shuffles."""
     size = min(rows.n, max(4096, 2 * max(rows.widths)))
     chosen = np.zeros(rows.n, np.bool_)
-    chosen[permutation(rows.n, seed=design.seed, stream=_SAMPLE_STREAM)[:size]] = True
+    chosen[permutations(rows.n, 1, seed=design.seed, stream=_SAMPLE_STREAM)[0, :size]] = True
     parts = [(x[chosen[place]], y[chosen[place]]) for place, x, y in rows.blocks()]
     x, y = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
     pairs = split_pairs(x, y, design.holdout, design.seed)

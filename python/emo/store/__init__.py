@@ -3,7 +3,7 @@
 from emo.store.integrity import describe, verify
 from emo.store.lock import folder_lock
 from emo.store.manifest import StorePlan
-from emo.store.moments import Moments, cached_moments
+from emo.store.moments import Moments, cached, cached_moments, check_cache, digest
 from emo.store.reader import Store
 from emo.store.vectors import read_vector
 from emo.store.weights import Checkpoint, Projection, weights_hash
@@ -17,8 +17,11 @@ __all__ = [
     "StorePlan",
     "StoreWriter",
     "bytes_needed",
+    "cached",
     "cached_moments",
+    "check_cache",
     "describe",
+    "digest",
     "folder_lock",
     "read_vector",
     "verify",

@@ -1,7 +1,9 @@
-"""Column moments per label, cached beside the shards.
+"""Moments per label, cached beside the shards.
 
-A pass over a tensor answers every direction at once, so its result is kept in ``stats/`` under
-a name made from the shards' hashes and the labels. Deleting ``stats/`` loses only time.
+What a pass over a tensor gives is kept in ``stats/`` under a name made from the shards' hashes and
+from all that the pass depends on: the labels alone for column moments, which answer every direction
+at once. So a run that was interrupted goes on, and several machines share the work on a store.
+Deleting ``stats/`` loses only time.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,22 +115,74 @@ def cached_moments(
         When a value is not finite; names the row and the column.
     """
     labels = np.ascontiguousarray(labels, dtype=np.int32)
-    path = _cache_path(store, site, position, labels, n_labels)
+
+    def scan() -> Moments:
+        return moments_from(
+            _core.moments(
+                store.shards(site, position),
+                tensor_name(site, position),
+                labels,
+                n_labels,
+                threads=threads,
+                io=store.io,
+                chunks=store.chunk_hashes(site, position),
+            )
+        )
+
+    return cached(store, site, position, [n_labels, digest(labels)], n_labels, scan)
+
+
+def cached(
+    store: Store,
+    site: Site,
+    position: str,
+    key: Sequence[int | str],
+    n_labels: int,
+    scan: Callable[[], Moments],
+) -> Moments:
+    """Return what `scan` gives, from the cache where it is there.
+
+    Parameters
+    ----------
+    store : Store
+    site, position
+        The tensor that is scanned.
+    key : sequence of int or str
+        All that the result depends on beside the tensor.
+    n_labels : int
+    scan : callable
+
+    Returns
+    -------
+    Moments
+        With `n_labels` labels.
+    """
+    path = _cache_path(store, site, position, key)
     found = _load(path, n_labels)
-    if found is not None:
-        return found
-    result = _core.moments(
-        store.shards(site, position),
-        tensor_name(site, position),
-        labels,
-        n_labels,
-        threads=threads,
-        io=store.io,
-        chunks=store.chunk_hashes(site, position),
-    )
-    moments = moments_from(result)
-    _save(path, moments)
-    return moments
+    if found is None:
+        found = scan()
+        _save(path, found)
+    return found
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Hash of the values of an array, for a key."""
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def check_cache(store: Store) -> None:
+    """Refuse a store whose folder takes no statistics.
+
+    Raises
+    ------
+    ResourceError
+        When it may not be written.
+    """
+    if not _is_kept(store.path):
+        raise ResourceError(
+            f"{store.path} may not be written, and statistics are kept in it",
+            hint="score without --part, or on a copy",
+        )
 
 
 def moments_from(result: Mapping[str, Any]) -> Moments:
@@ -140,18 +194,21 @@ def moments_from(result: Mapping[str, Any]) -> Moments:
     return Moments(**{**arrays, **counts})
 
 
-def _cache_path(
-    store: Store, site: Site, position: str, labels: NDArray[np.int32], n_labels: int
-) -> Path:
+def _cache_path(store: Store, site: Site, position: str, key: Sequence[int | str]) -> Path:
     name = tensor_name(site, position)
-    key = [_FORMAT, name, n_labels, hashlib.sha256(labels.tobytes()).hexdigest()]
-    key += [shard.blake3 for shard in store.record.shards]
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    return store.path / STATS / f"{name.replace(':', '-')}-{digest[:32]}.safetensors"
+    whole = [_FORMAT, name, *key, *(shard.blake3 for shard in store.record.shards)]
+    found = hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+    return store.path / STATS / f"{name.replace(':', '-')}-{found[:32]}.safetensors"
+
+
+def _is_kept(store: Path) -> bool:
+    return os.access(store, os.W_OK) and (
+        not (store / STATS).exists() or os.access(store / STATS, os.W_OK)
+    )
 
 
 def _save(path: Path, moments: Moments) -> None:
-    if not os.access(path.parent.parent, os.W_OK):
+    if not _is_kept(path.parent.parent):
         return
     live = np.flatnonzero(moments.count)
     arrays: dict[str, NDArray[Any]] = {name: getattr(moments, name)[live] for name in _NAMES}

@@ -5,7 +5,7 @@
     reason = "signatures are Python's"
 )]
 
-use emo_core::kernels::rsa::permutations;
+use emo_core::kernels::rsa::permutations::random;
 use emo_core::kernels::rsa::statistic::Correlation;
 use emo_core::kernels::rsa::{self, Metric, Options};
 use pyo3::prelude::*;
@@ -65,7 +65,7 @@ pub(crate) fn dissimilarity<'py>(
     shaped(py, out, [n, n])
 }
 
-/// Draw the random permutations that `rsa` and `rsa_grid` use.
+/// Draw random permutations: those that `rsa` and `rsa_grid` use are of stream 0.
 ///
 /// Permutation i uses the words w of ``numpy.random.Philox(key=seed, counter=[0, stream, i, 0])``.
 /// For bound = n, n - 1, ... 2 the places bound - 1 and ``w * bound >> 64`` are exchanged, and w
@@ -75,7 +75,7 @@ pub(crate) fn dissimilarity<'py>(
 /// Parameters
 /// ----------
 /// n : int
-///     Conditions, below 2**16.
+///     Items, below 2**32.
 /// count : int
 ///     Permutations: those of the indices 0 to count - 1.
 /// seed : int
@@ -85,24 +85,24 @@ pub(crate) fn dissimilarity<'py>(
 ///
 /// Returns
 /// -------
-/// (count, n) uint16 array
+/// (count, n) uint32 array
 ///     Row i holds the places of permutation i.
 ///
 /// Raises
 /// ------
 /// UsageError
-///     More than 2**31 places in all.
+///     More than 2**30 places in all.
 #[pyfunction]
 #[pyo3(signature = (n, count, seed, *, stream=0))]
-pub(crate) fn rsa_permutations(
+pub(crate) fn permutations(
     py: Python<'_>,
-    n: u16,
+    n: u32,
     count: usize,
     seed: u64,
     stream: u64,
 ) -> Object<'_> {
-    let n = usize::from(n);
-    let orders = run(py, 1, |control| permutations::random(n, count, seed, stream, control))?;
+    let n = n as usize;
+    let orders = run(py, 1, |control| random(n, count, seed, stream, control))?;
     shaped(py, orders, [count, n])
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn rsa_permutations(
 /// two_sided : bool
 ///     Count correlations by their size.
 /// seed : int
-///     0 to 2**64 - 1, see `rsa_permutations`.
+///     0 to 2**64 - 1, see `permutations`.
 ///
 /// Returns
 /// -------

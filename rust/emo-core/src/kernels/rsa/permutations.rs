@@ -97,7 +97,6 @@ pub struct Shuffler {
     seed: u64,
     stream: u64,
     groups: Vec<Group>,
-    identity: Vec<u16>,
     /// First blocks of neighbouring permutations, from index `ahead_from` on.
     ahead: [Block; TOGETHER],
     ahead_from: u64,
@@ -125,15 +124,22 @@ impl Shuffler {
         for group in &mut groups {
             group.too_little = group.product.wrapping_neg() % group.product;
         }
-        let identity = (0..n as u16).collect();
         let (ahead, ahead_from) = ([[0; 4]; TOGETHER], u64::MAX);
-        Self { seed, stream, groups, identity, ahead, ahead_from }
+        Self { seed, stream, groups, ahead, ahead_from }
     }
 
-    /// Write permutation `index` over `order`, which has n places.
+    /// Write permutation `index` over `order`, which has n places, at most 2^16.
     #[inline]
     pub fn write(&mut self, index: u64, order: &mut [u16]) {
-        order.copy_from_slice(&self.identity);
+        for (place, slot) in order.iter_mut().enumerate() {
+            *slot = place as u16;
+        }
+        self.shuffle(index, order);
+    }
+
+    /// Bring n items into the order of permutation `index`.
+    #[inline]
+    pub fn shuffle<T>(&mut self, index: u64, order: &mut [T]) {
         let mut words = self.words(index);
         for group in &self.groups {
             let mut word = words.next();
@@ -163,25 +169,28 @@ impl Shuffler {
 }
 
 /// Most places of all permutations that [`random`] writes at once: 4 GiB.
-const MAX_PLACES: usize = 1 << 31;
+const MAX_PLACES: usize = 1 << 30;
 
-/// The random permutations 0 to `count` - 1 of n conditions, `(count, n)`.
+/// The random permutations 0 to `count` - 1 of n items, `(count, n)`.
 pub fn random(
     n: usize,
     count: usize,
     seed: u64,
     stream: u64,
     control: &Control,
-) -> Result<Vec<u16>> {
+) -> Result<Vec<u32>> {
     let places = n.checked_mul(count).filter(|places| *places <= MAX_PLACES).ok_or_else(|| {
-        let message = format!("{count} permutations of {n} conditions are too many to hold");
+        let message = format!("{count} permutations of {n} items are too many to hold");
         Error::usage(message).hint(format!("the limit is {MAX_PLACES} places in all"))
     })?;
     let mut orders = vec![0; places];
     let mut shuffler = Shuffler::new(n, seed, stream);
     for (index, order) in orders.chunks_exact_mut(n.max(1)).enumerate() {
         check_cancel(control.cancel)?;
-        shuffler.write(index as u64, order);
+        for (place, slot) in order.iter_mut().enumerate() {
+            *slot = place as u32;
+        }
+        shuffler.shuffle(index as u64, order);
     }
     Ok(orders)
 }

@@ -2,7 +2,8 @@
 //!
 //! Each kernel fixes the order of the operations on every column or lane, and all tiers round each
 //! of them alike (a fused multiply-add is one rounding everywhere), so the tier is a matter of
-//! speed alone. `EMO_SIMD` forces one.
+//! speed alone. Only what is no number may differ, in its sign or payload, and the kernels refuse
+//! that. `EMO_SIMD` forces a tier.
 #![allow(
     unsafe_code,
     reason = "SIMD is one of the two named places; each block says why it is sound"
