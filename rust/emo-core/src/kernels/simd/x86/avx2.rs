@@ -163,6 +163,7 @@ pub(super) unsafe fn f32<const R: usize>(group: &mut Group) {
             let (mut above, mut below) = ([_mm256_setzero_si256(); 2], [_mm256_setzero_si256(); 2]);
             for row in 0..n_rows::<R>(group) {
                 let values = group.rows[row].add(4 * at);
+                ask(group, row, 4 * at);
                 for half in 0..2 {
                     let x = _mm256_loadu_ps(values.add(32 * half).cast());
                     let d = _mm256_sub_ps(x, p[half]);

@@ -5,12 +5,11 @@
 //!
 //! A bf16 is the upper half of a single: of each pair of lanes one is shifted up, the other masked,
 //! which costs less than widening; the even and odd columns are put back in order once per group.
-//! Signs are counted by integer compares. Lines of the next group of rows are asked for ahead, but
-//! for singles with AVX2, which gain nothing. Of rows whose length is a multiple of the page only the
-//! first lines are asked for, near the end of the group before: such rows lie in the same places of
-//! the first cache, and what comes too early is pushed out before it is used.
+//! Signs are counted by integer compares. Lines of the next group of rows are asked for ahead, into
+//! the second cache: a group fills the first one, and rows that lie a multiple of the page apart share
+//! their places in it.
 
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 pub(super) mod avx2;
 pub(super) mod avx512;
@@ -47,11 +46,6 @@ pub(super) fn reset_rounding() {
 /// Columns that the vector loops take at a time.
 pub(super) const STRIDE: usize = 32;
 
-/// Bytes after which rows share their places in the first cache.
-const SAME_PLACE: usize = 4096;
-/// Bytes at the beginning of such rows that are asked for ahead.
-const AHEAD: usize = 2048;
-
 /// One group of rows with the sums that it is added to.
 pub(super) struct Group<'a> {
     rows: [*const u8; ROWS],
@@ -59,8 +53,6 @@ pub(super) struct Group<'a> {
     n_rows: usize,
     /// Columns of the vector loops, a multiple of [`STRIDE`].
     columns: usize,
-    /// Byte of a row from which on the next group's rows are asked for, from their beginning.
-    late: usize,
     pilot: &'a [f32],
     sums: &'a mut Sums,
 }
@@ -80,14 +72,12 @@ impl<'a> Group<'a> {
             fits && rows.len() <= ROWS && sums.width() == pilot.len(),
             "rows and sums must fit"
         );
-        let crowded = (pilot.len() * size).is_multiple_of(SAME_PLACE);
         let first = rows.first().map_or(std::ptr::null(), |row| row.as_ptr());
         let mut group = Self {
             rows: [first; ROWS],
             ahead: [first; ROWS],
             n_rows: rows.len(),
             columns,
-            late: if crowded { (columns * size).saturating_sub(AHEAD) } else { 0 },
             pilot,
             sums,
         };
@@ -151,13 +141,11 @@ fn n_rows<const R: usize>(group: &Group) -> usize {
 #[inline(always)]
 pub(super) fn ask_for(at: *const u8) {
     // SAFETY: a prefetch reads nothing and may name any address.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
 }
 
-/// Ask for a line of a row that comes next, from byte `late` on for its beginning; never faults.
+/// Ask for a line of a row that comes next.
 #[inline]
 fn ask(group: &Group, row: usize, offset: usize) {
-    if let Some(offset) = offset.checked_sub(group.late) {
-        ask_for(group.ahead[row].wrapping_add(offset));
-    }
+    ask_for(group.ahead[row].wrapping_add(offset));
 }
