@@ -146,7 +146,7 @@ def test_parts_that_there_are_not_are_refused(emo, store, tmp_path, options, wor
 def test_parts_need_a_store_that_keeps_them(emo, store, tmp_path, monkeypatch):
     path = tmp_path / "d.safetensors"
     assert emo("directions", store, "-o", path)[0] == 0
-    monkeypatch.setattr("os.access", lambda place, mode: False)
+    monkeypatch.setattr("emo.store.moments._is_kept", lambda folder: False)
     command = ("score", store, "--directions", path, "--part", "1/2")
     _refused(emo(*command), 8, "may not be written")
 

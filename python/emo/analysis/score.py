@@ -365,7 +365,8 @@ def _grouped(
             negative=every.negative[own, own],
         )
 
-    key = [digest(labels), digest(beta), width, "" if scales is None else digest(scales)]
+    hashes = [digest(labels), digest(beta), "" if scales is None else digest(scales)]
+    key: list[int | str] = [*hashes, width]
     return cached(store, site, position, key, len(beta), scan)
 
 

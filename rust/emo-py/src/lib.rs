@@ -43,5 +43,5 @@ mod _core {
     #[pymodule_export]
     use crate::pca::{gram_product, gram_product_array};
     #[pymodule_export]
-    use crate::rsa::{dissimilarity, rsa_grid, rsa_pair, permutations};
+    use crate::rsa::{dissimilarity, permutations, rsa_grid, rsa_pair};
 }
