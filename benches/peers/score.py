@@ -34,9 +34,8 @@ STORED = {"bf16": np.uint16, "f16": np.float16, "f32": np.float32}
 GOALS = {"bf16": 10.0, "f16": 15.0, "f32": 8.0}
 LOOP_GOAL = 0.8
 LOOP_REASON = (
-    "By perf, our code takes nine tenths of the time, the system (pages of the mapping) one tenth. "
-    "From the cache, one core adds columns at 15 GB/s (cargo bench -p emo-benches --bench "
-    "instructions -- time)."
+    "By perf, our code takes nine tenths of the time, most of it waiting for loads, the system "
+    "(pages of the mapping) one tenth."
 )
 Chunks = list[list[str]]
 Result = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]

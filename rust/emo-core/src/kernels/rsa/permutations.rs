@@ -97,6 +97,8 @@ pub struct Shuffler {
     seed: u64,
     stream: u64,
     groups: Vec<Group>,
+    /// As far as 16 bits reach.
+    identity: Vec<u16>,
     /// First blocks of neighbouring permutations, from index `ahead_from` on.
     ahead: [Block; TOGETHER],
     ahead_from: u64,
@@ -124,16 +126,15 @@ impl Shuffler {
         for group in &mut groups {
             group.too_little = group.product.wrapping_neg() % group.product;
         }
+        let identity = (0..=u16::MAX).take(n).collect();
         let (ahead, ahead_from) = ([[0; 4]; TOGETHER], u64::MAX);
-        Self { seed, stream, groups, ahead, ahead_from }
+        Self { seed, stream, groups, identity, ahead, ahead_from }
     }
 
     /// Write permutation `index` over `order`, which has n places, at most 2^16.
     #[inline]
     pub fn write(&mut self, index: u64, order: &mut [u16]) {
-        for (place, slot) in order.iter_mut().enumerate() {
-            *slot = place as u16;
-        }
+        order.copy_from_slice(&self.identity);
         self.shuffle(index, order);
     }
 
