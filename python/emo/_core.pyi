@@ -186,7 +186,7 @@ def dissimilarity(
     """Dissimilarities of all pairs of rows."""
 
 def permutations(n: int, count: int, seed: int, *, stream: int = 0) -> NDArray[np.uint32]:
-    """Draw the random permutations that `rsa` and `rsa_grid` use."""
+    """Draw random permutations: those that `rsa` and `rsa_grid` use are of stream 0."""
 
 def rsa(
     x: NDArray[np.float64],
