@@ -28,6 +28,12 @@ def optional_file(command: Command) -> Command:
     return _with_output(command, check_file, "Write the result to this file too.", required=False)
 
 
+def file_unless(other: str) -> Callable[[Command], Command]:
+    """Add ``-o`` for a result that is one file, and that another option does without."""
+    text = f"The file to write; needed without {other}."
+    return lambda command: _with_output(command, check_file, text, required=False)
+
+
 def output_folder(command: Command) -> Command:
     """Add ``-o`` for a result that is a folder."""
     return _with_output(command, check_folder, "The folder to write; made when missing.")

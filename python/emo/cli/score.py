@@ -16,7 +16,7 @@ from emo.analysis.score import open_checkpoint, scan_part
 from emo.analysis.score import score as compute
 from emo.analysis.scores import INTERVAL, LINEARISED, TABLES, Scores, Unit, check_name
 from emo.cli import options
-from emo.cli.outputs import optional_file, refuse_inputs
+from emo.cli.outputs import file_unless, refuse_inputs
 from emo.data.texts import read_verdicts
 from emo.errors import UsageError
 from emo.store import Store
@@ -46,7 +46,7 @@ from emo.store import Store
 @options.io
 @options.as_json
 @options.quiet
-@optional_file
+@file_unless("--part")
 def score(
     path: Path,
     *,
