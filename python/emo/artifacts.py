@@ -316,6 +316,11 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sha256_array(array: NDArray[Any]) -> str:
+    """Hex SHA-256 of an array's bytes in C order; its shape and type are left out."""
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes.
 

@@ -14,6 +14,7 @@ from emo.analysis.directions import Directions
 from emo.analysis.scores import Scores
 from emo.cli import main
 from emo.data.texts import Verdict, write_verdicts
+from emo.errors import ResourceError
 from emo.sites import Site
 from emo.store import StoreWriter
 
@@ -133,6 +134,7 @@ def test_parts_leave_nothing_to_scan_and_the_same_scores(emo, store, tmp_path, m
         (("--part", "5/4"), "no part 5 of 4"),
         (("--part", "0/4"), "no part 0 of 4"),
         (("--part", "first"), "names no part"),
+        (("--part", "0/0"), "names no part"),
         (("--part", "1/2", "-o", "x.safetensors"), "writes no scores"),
         ((), "-o is missing"),
     ],
@@ -146,9 +148,17 @@ def test_parts_that_there_are_not_are_refused(emo, store, tmp_path, options, wor
 def test_parts_need_a_store_that_keeps_them(emo, store, tmp_path, monkeypatch):
     path = tmp_path / "d.safetensors"
     assert emo("directions", store, "-o", path)[0] == 0
-    monkeypatch.setattr("emo.store.moments._is_kept", lambda folder: False)
     command = ("score", store, "--directions", path, "--part", "1/2")
-    _refused(emo(*command), 8, "may not be written")
+    with monkeypatch.context() as patch:
+        patch.setattr("emo.store.moments._is_writable", lambda folder: False)
+        _refused(emo(*command), 8, "may not be written")
+
+    def full(*_):
+        raise ResourceError("cannot write: No space left on device")
+
+    shutil.rmtree(store / "stats")
+    monkeypatch.setattr("emo.store.moments.write_artifact", full)
+    _refused(emo(*command), 8, "No space left on device")
 
 
 @pytest.mark.parametrize("verb", ["align", "pca", "overlap"])

@@ -70,6 +70,19 @@ def test_rows_that_the_sample_misses_are_found() -> None:
     np.testing.assert_allclose(found.variances, wanted["variances"], rtol=1e-5)
 
 
+def test_every_pass_takes_the_threads_that_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiply, seen = _core.gram_product_array, []
+
+    def spied(*arguments, threads, **options):
+        seen.append((len(arguments[0]), threads))
+        return multiply(*arguments, threads=threads, **options)
+
+    monkeypatch.setattr(_core, "gram_product_array", spied)
+    pca(power_law(4000, 250), 3, threads=1)
+    assert {threads for _, threads in seen} == {1}
+    assert len({rows for rows, _ in seen}) == 2
+
+
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_a_value_of_the_sample_is_named_by_its_row(value: float) -> None:
     x = power_law(2000, 40)

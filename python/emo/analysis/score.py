@@ -23,6 +23,7 @@ from emo.analysis.intervals import t_interval
 from emo.analysis.post_norm import FrozenNorm, frozen_norm
 from emo.analysis.rows import RowLabels, label_rows
 from emo.analysis.scores import Scores, UnitScores
+from emo.artifacts import sha256_array
 from emo.errors import ArtifactError, ModelError, NumericalError, SettingsError, UsageError
 from emo.sites import Site, tensor_name
 from emo.store import (
@@ -33,7 +34,6 @@ from emo.store import (
     cached,
     cached_moments,
     check_cache,
-    digest,
     weights_hash,
 )
 from emo.store.manifest import STATS
@@ -90,7 +90,7 @@ def score(
         family that norms what a sublayer adds.
     """
     checkpoint = checkpoint or open_checkpoint(store)
-    task = _task(store, directions, checkpoint, accepted, threads)
+    task = _task(store, directions, checkpoint, accepted, threads, keep=False)
     parts: dict[str, list[tuple[int, Moments]]] = {}
     for site, found in task.contributions(task.sites, progress):
         parts.setdefault(KINDS[site.part], []).append((site.layer, found))
@@ -139,13 +139,14 @@ def scan_part(
     UsageError
         When there is no such part; else as `score`.
     ResourceError
-        When the store's folder may not be written.
+        When what a scan gives cannot be kept.
     """
     number, of = part
     if not 1 <= number <= of:
         raise UsageError(f"there is no part {number} of {of}", hint=f"take 1/{of} to {of}/{of}")
     check_cache(store)
-    task = _task(store, directions, checkpoint or open_checkpoint(store), accepted, threads)
+    checkpoint = checkpoint or open_checkpoint(store)
+    task = _task(store, directions, checkpoint, accepted, threads, keep=True)
     return sum(1 for _ in task.contributions(task.sites[number - 1 :: of], progress))
 
 
@@ -159,6 +160,7 @@ class _Task:
     rows: RowLabels
     sites: list[Site]
     threads: int
+    keep: bool
 
     def contributions(
         self, sites: list[Site], progress: Report | None
@@ -176,8 +178,8 @@ class _Task:
             norm = frozen_norm(store, site, directions.position, self.checkpoint, self.threads)
         beta = _weights_on_directions(store, site, directions, self.checkpoint, norm, self.threads)
         if site.part == "mlp_act" and norm is None:
-            return _neurons(store, site, directions, rows, beta, self.threads)
-        return _grouped(store, site, directions, rows, beta, norm, self.threads)
+            return _neurons(store, site, directions, rows, beta, self.threads, self.keep)
+        return _grouped(store, site, directions, rows, beta, norm, self.threads, self.keep)
 
 
 def _task(
@@ -186,10 +188,12 @@ def _task(
     checkpoint: Checkpoint,
     accepted: Collection[str] | None,
     threads: int,
+    keep: bool,
 ) -> _Task:
     _check_one_model(store, directions, checkpoint)
     rows = _rows(store, directions, accepted)
-    return _Task(store, directions, checkpoint, rows, _scored_sites(store, directions), threads)
+    sites = _scored_sites(store, directions)
+    return _Task(store, directions, checkpoint, rows, sites, threads, keep)
 
 
 def open_checkpoint(store: Store, folder: Path | None = None) -> Checkpoint:
@@ -309,10 +313,11 @@ def _neurons(
     rows: RowLabels,
     beta: NDArray[np.float64],
     threads: int,
+    keep: bool,
 ) -> Moments:
     """Moments of c = beta g from those of g: the mean scales by beta, m2 by beta squared."""
     columns = cached_moments(
-        store, site, directions.position, rows.labels, rows.n_labels, threads=threads
+        store, site, directions.position, rows.labels, rows.n_labels, threads=threads, keep=keep
     ).merged(_classes(rows, directions))
     up, down = beta > 0, beta < 0
     return Moments(
@@ -332,6 +337,7 @@ def _grouped(
     beta: NDArray[np.float64],
     norm: FrozenNorm | None,
     threads: int,
+    keep: bool,
 ) -> Moments:
     """Moments of each unit's contribution, each emotion's rows on its own direction."""
     labels = np.full(len(rows.labels), -1, np.int32)
@@ -365,9 +371,10 @@ def _grouped(
             negative=every.negative[own, own],
         )
 
-    hashes = [digest(labels), digest(beta), "" if scales is None else digest(scales)]
-    key: list[int | str] = [*hashes, width]
-    return cached(store, site, position, key, len(beta), scan)
+    key: list[int | str] = [width, sha256_array(labels), sha256_array(beta)]
+    if scales is not None:
+        key.append(sha256_array(scales))
+    return cached(store, site, position, key, len(beta), scan, keep=keep)
 
 
 def _classes(rows: RowLabels, directions: Directions) -> list[list[int]]:

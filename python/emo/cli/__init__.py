@@ -31,7 +31,7 @@ VERBS = {
     "report": "Write the HTML report of a run folder.",
 }
 INTERRUPTED = 130
-RESUMING = {("demo",), ("run",), ("generate",), ("capture",), ("judge", "run")}
+RESUMING = {("demo",), ("run",), ("generate",), ("capture",), ("judge", "run"), ("score",)}
 
 
 class VerbGroup(click.Group):

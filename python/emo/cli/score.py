@@ -98,7 +98,7 @@ def score(
 
 def _part(text: str, output: Path | None) -> tuple[int, int]:
     number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal()):
+    if not (slash and number.isdecimal() and of.isdecimal() and int(of) > 0):
         raise UsageError(f"--part {text} names no part", hint="write --part 1/4 for the first of 4")
     if output is not None:
         raise UsageError(

@@ -56,7 +56,13 @@ class Leading:
     repeated: int
 
 
-def leading(multiply: Multiply, sample: NDArray[np.floating[Any]], k: int, seed: int) -> Leading:
+def leading(
+    multiply: Multiply,
+    sample: NDArray[np.floating[Any]],
+    k: int,
+    seed: int,
+    threads: int = 0,
+) -> Leading:
     """Find the k leading eigenvectors of the covariance of rows.
 
     Parameters
@@ -69,24 +75,33 @@ def leading(multiply: Multiply, sample: NDArray[np.floating[Any]], k: int, seed:
         Vectors wanted.
     seed : int
         Of the random directions in the first block.
+    threads : int
+        Native threads of the passes over the sample, 0 for all there are.
 
     Returns
     -------
     Leading
+
+    Raises
+    ------
+    NumericalError
+        When a value is not finite, or products of finite ones overflow single precision.
     """
     # More threads would gain little between passes, and wait spinning on the cores that these need.
     with threadpool_limits(1, user_api="blas"):
-        return _leading(multiply, sample, k, seed)
+        return _leading(multiply, sample, k, seed, threads)
 
 
-def _leading(multiply: Multiply, sample: NDArray[np.floating[Any]], k: int, seed: int) -> Leading:
+def _leading(
+    multiply: Multiply, sample: NDArray[np.floating[Any]], k: int, seed: int, threads: int
+) -> Leading:
     # The passes name what is not finite.
     with np.errstate(all="ignore"):
         pilot = np.nan_to_num(sample.mean(0, dtype=np.float64), posinf=0, neginf=0)
     d = len(pilot)
     width = min(-(-(k + OVERSAMPLING) // 8) * 8, d)
     rng = np.random.Generator(np.random.Philox(seed))
-    block = _first_block(_orthonormal(rng.standard_normal((width, d))), sample, pilot)
+    block = _first_block(_orthonormal(rng.standard_normal((width, d))), sample, pilot, threads)
     first = multiply(pilot, block, True)
     n = int(first["count"])
     shift = first["sum"] / n
@@ -107,14 +122,16 @@ def _leading(multiply: Multiply, sample: NDArray[np.floating[Any]], k: int, seed
     return Leading(vectors, variances, mean, columns, n, int(first["repeated"]))
 
 
-def _first_block(random: Matrix, sample: NDArray[np.floating[Any]], mean: Matrix) -> Matrix:
+def _first_block(
+    random: Matrix, sample: NDArray[np.floating[Any]], mean: Matrix, threads: int
+) -> Matrix:
     """Directions of the sample with some random ones; these alone where the sample is too small."""
     width, d = random.shape
     if width == d or len(sample) < 4 * width or not np.isfinite(sample).all():
         return random
     rows, space, block = np.ascontiguousarray(sample), _Space(d), random
     for _ in range(SAMPLE_PASSES):
-        found = _core.gram_product_array(rows, mean[None], block, columns=False)
+        found = _core.gram_product_array(rows, mean[None], block, columns=False, threads=threads)
         space.add(block, found["product"] / len(rows))
         block = space.next_block()
         if len(block) == 0:

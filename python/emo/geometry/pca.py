@@ -93,7 +93,7 @@ def pca(x: ArrayLike, k: int, *, seed: int = 0, threads: int = 0) -> Pca:
         return _core.gram_product_array(rows, pilot[None], block, columns=columns, threads=threads)
 
     sample = np.concatenate([rows[start : start + _RUN] for start in _runs(len(rows))])
-    return _finish(leading(multiply, sample, k, seed), k, seed)
+    return _finish(leading(multiply, sample, k, seed, threads), k, seed)
 
 
 def pca_store(
@@ -152,7 +152,7 @@ def pca_store(
         )  # fmt: skip
 
     sample = _sample(store, site, position, np.flatnonzero(used))
-    return _finish(leading(multiply, sample, k, seed), k, seed)
+    return _finish(leading(multiply, sample, k, seed, threads), k, seed)
 
 
 def _runs(n: int) -> Iterator[int]:

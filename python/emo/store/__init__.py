@@ -3,7 +3,7 @@
 from emo.store.integrity import describe, verify
 from emo.store.lock import folder_lock
 from emo.store.manifest import StorePlan
-from emo.store.moments import Moments, cached, cached_moments, check_cache, digest
+from emo.store.moments import Moments, cached, cached_moments, check_cache
 from emo.store.reader import Store
 from emo.store.vectors import read_vector
 from emo.store.weights import Checkpoint, Projection, weights_hash
@@ -21,7 +21,6 @@ __all__ = [
     "cached_moments",
     "check_cache",
     "describe",
-    "digest",
     "folder_lock",
     "read_vector",
     "verify",

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo import _core
-from emo.artifacts import Artifact, read_artifact, write_artifact
+from emo.artifacts import Artifact, read_artifact, sha256_array, sha256_text, write_artifact
 from emo.errors import ArtifactError, ResourceError
 from emo.sites import Site, tensor_name
 from emo.store.manifest import STATS
@@ -89,6 +89,7 @@ def cached_moments(
     n_labels: int,
     *,
     threads: int = 0,
+    keep: bool = False,
 ) -> Moments:
     """Return column moments per label of one tensor, from the cache where it has them.
 
@@ -102,6 +103,8 @@ def cached_moments(
     n_labels : int
     threads : int
         Native threads, 0 for all there are; the result has the same bits for any number.
+    keep : bool
+        As for `cached`.
 
     Returns
     -------
@@ -129,7 +132,9 @@ def cached_moments(
             )
         )
 
-    return cached(store, site, position, [n_labels, digest(labels)], n_labels, scan)
+    return cached(
+        store, site, position, [n_labels, sha256_array(labels)], n_labels, scan, keep=keep
+    )
 
 
 def cached(
@@ -139,6 +144,8 @@ def cached(
     key: Sequence[int | str],
     n_labels: int,
     scan: Callable[[], Moments],
+    *,
+    keep: bool = False,
 ) -> Moments:
     """Return what `scan` gives, from the cache where it is there.
 
@@ -151,23 +158,26 @@ def cached(
         All that the result depends on beside the tensor.
     n_labels : int
     scan : callable
+        Gives moments of `n_labels` labels, or raises.
+    keep : bool
+        Whether a result that cannot be kept (disk full) is an error; else it costs time, later.
 
     Returns
     -------
     Moments
-        With `n_labels` labels.
+        With `n_labels` labels; arrays ``(n_labels, width)``, counts ``(n_labels,)``.
+
+    Raises
+    ------
+    ResourceError
+        When the result is to be kept and cannot be written.
     """
     path = _cache_path(store, site, position, key)
     found = _load(path, n_labels)
     if found is None:
         found = scan()
-        _save(path, found)
+        _save(path, found, keep=keep)
     return found
-
-
-def digest(array: NDArray[Any]) -> str:
-    """Hash of the values of an array, for a key."""
-    return hashlib.sha256(array.tobytes()).hexdigest()
 
 
 def check_cache(store: Store) -> None:
@@ -178,7 +188,7 @@ def check_cache(store: Store) -> None:
     ResourceError
         When it may not be written.
     """
-    if not _is_kept(store.path):
+    if not _is_writable(store.path):
         raise ResourceError(
             f"{store.path} may not be written, and statistics are kept in it",
             hint="score without --part, or on a copy",
@@ -197,24 +207,23 @@ def moments_from(result: Mapping[str, Any]) -> Moments:
 def _cache_path(store: Store, site: Site, position: str, key: Sequence[int | str]) -> Path:
     name = tensor_name(site, position)
     whole = [_FORMAT, name, *key, *(shard.blake3 for shard in store.record.shards)]
-    found = hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+    found = sha256_text(json.dumps(whole))
     return store.path / STATS / f"{name.replace(':', '-')}-{found[:32]}.safetensors"
 
 
-def _is_kept(store: Path) -> bool:
+def _is_writable(store: Path) -> bool:
     return os.access(store, os.W_OK) and (
         not (store / STATS).exists() or os.access(store / STATS, os.W_OK)
     )
 
 
-def _save(path: Path, moments: Moments) -> None:
-    if not _is_kept(path.parent.parent):
+def _save(path: Path, moments: Moments, *, keep: bool) -> None:
+    if not keep and not _is_writable(path.parent.parent):
         return
     live = np.flatnonzero(moments.count)
     arrays: dict[str, NDArray[Any]] = {name: getattr(moments, name)[live] for name in _NAMES}
     arrays["live"] = live
-    # A cache that cannot be written (disk full) costs time, not correctness.
-    with contextlib.suppress(ResourceError):
+    with contextlib.suppress(*(() if keep else (ResourceError,))):
         write_artifact(path, Artifact(KIND, arrays, {"sha256": _digest(arrays)}))
 
 

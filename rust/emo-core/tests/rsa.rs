@@ -161,7 +161,9 @@ proptest! {
     }
 
     #[test]
-    fn permuted_products_are_plain_sums(n in prop_oneof![1usize..70, 70usize..600], index in 0u64..1000) {
+    fn permuted_products_are_plain_sums(
+        n in prop_oneof![1usize..70, 70usize..600], index in 0u64..1000,
+    ) {
         let cell = |i: usize, j: usize| match ((i * j * 31 + 7 * (i + j)) % 201) as i16 - 100 {
             _ if i == j => 0,
             value => value,
