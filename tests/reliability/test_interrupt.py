@@ -97,7 +97,7 @@ def test_interrupted_before_any_file_operation(world: Path, verb: str) -> None:
 
 def after(verb: str) -> str:
     """Tell what the next run does: only these keep what was done."""
-    resumes = verb.startswith(("generate", "capture", "judge run"))
+    resumes = verb.startswith(("generate", "capture", "judge run", "score"))
     return "goes on where it stopped" if resumes else "starts over"
 
 
