@@ -133,9 +133,14 @@ def _unreadable(path: Path, what: str, why: object) -> ArtifactError:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically, with a final newline."""
+    """Write `value` as `json_bytes`, atomically."""
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return `value` as indented JSON in UTF-8 with a final newline."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode() + b"\n")
+    return text.encode() + b"\n"
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emo import _core
-from emo.artifacts import package_version, read_json, write_bytes, write_json
+from emo.artifacts import json_bytes, package_version, read_json, write_bytes, write_json
 from emo.errors import ArtifactError, ResourceError, UsageError
 from emo.sites import tensor_name
 from emo.store.encode import encode
@@ -223,6 +223,8 @@ class StoreWriter:
     def finish(self) -> Store:
         """Write ``samples.jsonl`` and the manifest; the store is complete from then on.
 
+        Of a store that was complete before, the files stay as they are.
+
         Returns
         -------
         Store
@@ -236,11 +238,9 @@ class StoreWriter:
         if self.pending:
             raise UsageError(f"{len(self.pending)} shards of {self.folder} are not written yet")
         records = [self._records[i] for i in range(len(self.plan.shards))]
-        write_bytes(self.folder / SAMPLES, samples_bytes(self.plan.samples))
-        _sync_folder(self.folder)
         manifest = manifest_json(self.plan, records, package_version())
-        write_json(self.folder / MANIFEST, manifest)
-        _sync_folder(self.folder)
+        _publish(self.folder / SAMPLES, samples_bytes(self.plan.samples))
+        _publish(self.folder / MANIFEST, json_bytes(manifest))
         return Store.open(self.folder)
 
 
@@ -314,6 +314,12 @@ def _index_arrays(
             raise UsageError(f"rows@{position} names a sample or token that does not exist")
         arrays[f"rows@{position}"] = ("I64", index)
     return arrays
+
+
+def _publish(path: Path, data: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != data:
+        write_bytes(path, data)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
