@@ -205,6 +205,11 @@ def test_a_signal_while_numpy_decomposes(
     """However the moment falls, the process ends with the code of an interrupt, and soon."""
     monkeypatch.chdir(tmp_path)
     np.save("rows.npy", np.random.default_rng(0).normal(size=(2800, 2200)))
+    # A busy machine may take the processor away for as long, but not three times.
+    assert any(_seconds_to_end(delay) < 0.5 for _ in range(3))
+
+
+def _seconds_to_end(delay: float) -> float:
     process = _start("", "-c", ALIGN, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -212,6 +217,7 @@ def test_a_signal_while_numpy_decomposes(
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=60)[1]
-    assert time.monotonic() - sent < 0.5
+    ended = time.monotonic()
     assert process.returncode == 130, err
     assert "error: interrupted\nhint: the same command starts over" in err
+    return ended - sent

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,12 @@ def test_interrupting_takes_less_than_a_fifth_of_a_second(
         "procrustes": lambda: align(rows, rows),
         "ridge": lambda: align(rows, rows, method="ridge"),
     }
+    # A busy machine may take the processor away for as long, but not three times.
+    assert any(seconds_to_leave(calls[kernel]) < 0.2 for _ in range(3))
+
+
+def seconds_to_leave(call: Callable[[], object]) -> float:
+    """Seconds from a Ctrl-C, sent half a second after the call, to its end."""
     sent = []
 
     def interrupt() -> None:
@@ -129,12 +136,13 @@ def test_interrupting_takes_less_than_a_fifth_of_a_second(
     timer = threading.Timer(0.5, interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        calls[kernel]()
-    assert time.monotonic() - sent[0] < 0.2
+        call()
+    left = time.monotonic()
     timer.join()
     for thread in threading.enumerate():  # what numpy has begun, it ends
         if thread.name == "emo-fit":
             thread.join()
+    return left - sent[0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -165,6 +173,7 @@ def test_the_pool_keeps_to_the_affinity_unless_told(
     (path,), _, _ = write_store(tmp_path, np.ones((40, 10)), "F32")
     script = f"""
 import os, time
+from collections.abc import Callable
 from pathlib import Path
 import numpy as np
 from emo import _core
