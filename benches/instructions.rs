@@ -41,11 +41,15 @@ const CASES: &[Case] = &[
     ("moments-f16-avx512", None, |tier, rounds| columns(tier, Float::F16, rounds)),
     ("moments-f32-avx512", None, |tier, rounds| columns(tier, Float::F32, rounds)),
     ("dots-avx2", Some(1_230_000), dots),
-    ("draws-n30-scalar", Some(95_600), |_, rounds| draws(30, rounds)),
+    ("draws-n30-scalar", Some(86_600), |tier, rounds| draws(tier, 30, rounds)),
+    ("draws-n30-avx2", Some(74_400), |tier, rounds| draws(tier, 30, rounds)),
+    ("draws-n30-avx512", None, |tier, rounds| draws(tier, 30, rounds)),
     ("inverses-n30-avx2", Some(29_300), |tier, rounds| inverses(tier, 30, rounds)),
     ("permuted-n30-avx2", Some(92_300), |tier, rounds| permuted(tier, 30, rounds)),
     ("permuted-n30-avx512", None, |tier, rounds| permuted(tier, 30, rounds)),
-    ("draws-n171-scalar", Some(607_000), |_, rounds| draws(171, rounds)),
+    ("draws-n171-scalar", Some(499_000), |tier, rounds| draws(tier, 171, rounds)),
+    ("draws-n171-avx2", Some(408_600), |tier, rounds| draws(tier, 171, rounds)),
+    ("draws-n171-avx512", None, |tier, rounds| draws(tier, 171, rounds)),
     ("inverses-n171-avx2", Some(153_200), |tier, rounds| inverses(tier, 171, rounds)),
     ("permuted-n171-avx2", Some(1_976_000), |tier, rounds| permuted(tier, 171, rounds)),
     ("permuted-n171-avx512", None, |tier, rounds| permuted(tier, 171, rounds)),
@@ -82,12 +86,11 @@ fn dots(tier: Tier, rounds: usize) -> Duration {
 }
 
 /// A hundred random permutations of n conditions: the draw alone.
-fn draws(n: usize, rounds: usize) -> Duration {
-    let (mut shuffler, mut order) = (Shuffler::new(n, 0, 0), vec![0; n]);
+fn draws(tier: Tier, n: usize, rounds: usize) -> Duration {
+    let mut shuffler = Shuffler::new(tier, n, 0, 0);
     best(rounds, || {
         for index in 0..100 {
-            shuffler.write(index, &mut order);
-            black_box(&order);
+            black_box(shuffler.get(index));
         }
     })
 }
@@ -125,12 +128,8 @@ fn product(tier: Tier, n: usize) -> Product {
 }
 
 fn hundred(n: usize) -> Vec<Vec<u16>> {
-    let mut shuffler = Shuffler::new(n, 0, 0);
-    let mut orders = vec![vec![0; n]; 100];
-    for (index, order) in orders.iter_mut().enumerate() {
-        shuffler.write(index as u64, order);
-    }
-    orders
+    let mut shuffler = Shuffler::new(Tier::SCALAR, n, 0, 0);
+    (0..100).map(|index| shuffler.get(index).to_vec()).collect()
 }
 
 /// Bases of 24 sets of ten vectors, and the product of all of them stacked.

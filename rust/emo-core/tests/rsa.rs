@@ -62,11 +62,8 @@ fn null(x: &[f64], y: &[f64], n: usize, orders: &[Vec<usize>], by: Correlation) 
 }
 
 fn drawn(n: usize, count: u64) -> Vec<Vec<usize>> {
-    let (mut shuffler, mut order) = (Shuffler::new(n, SEED, 0), vec![0; n]);
-    let mut one = |index| {
-        shuffler.write(index, &mut order);
-        order.iter().map(|place| usize::from(*place)).collect()
-    };
+    let mut shuffler = Shuffler::new(Tier::SCALAR, n, SEED, 0);
+    let mut one = |index| shuffler.get(index).iter().map(|place| usize::from(*place)).collect();
     (0..count).map(&mut one).collect()
 }
 
@@ -168,8 +165,7 @@ proptest! {
             _ if i == j => 0,
             value => value,
         };
-        let mut order = vec![0; n];
-        Shuffler::new(n, SEED, 0).write(index, &mut order);
+        let order = Shuffler::new(Tier::SCALAR, n, SEED, 0).get(index).to_vec();
         let place = |at: usize| usize::from(order[at]);
         let pairs = (0..n).flat_map(|i| (i + 1..n).map(move |j| (i, j)));
         let wanted: i64 =
@@ -184,11 +180,10 @@ proptest! {
 
     #[test]
     fn permutations_depend_on_their_index_alone(n in 2usize..300, index in 0u64..1 << 40) {
-        let (mut before, mut alone) = (vec![0; n], vec![0; n]);
-        let mut shuffler = Shuffler::new(n, SEED, 3);
-        shuffler.write(index + 1, &mut before);
-        shuffler.write(index, &mut before);
-        Shuffler::new(n, SEED, 3).write(index, &mut alone);
+        let mut shuffler = Shuffler::new(Tier::SCALAR, n, SEED, 3);
+        shuffler.get(index + 1);
+        let before = shuffler.get(index).to_vec();
+        let mut alone = Shuffler::new(Tier::SCALAR, n, SEED, 3).get(index).to_vec();
         prop_assert_eq!(&before, &alone);
         alone.sort_unstable();
         prop_assert!(alone.iter().enumerate().all(|(at, place)| usize::from(*place) == at));

@@ -8,6 +8,7 @@ pub mod labels;
 pub mod moments;
 pub mod overlap;
 pub mod partial;
+pub mod philox;
 pub mod project;
 pub mod read;
 pub mod rsa;

@@ -201,17 +201,17 @@ impl<'a, C: Cell> Task<'a, C> {
     fn range(&self, begin: u64, end: u64) -> Result<Found> {
         let (mut found, mut limits) = (self.nothing(), self.limits.clone());
         let mut sums = Sums::new(&self.factors, &self.columns);
-        let (mut order, mut orders) = (vec![0; self.n], self.source.orders(self.n));
+        let mut orders = self.source.orders(self.control.tier, self.n);
         for index in begin..end {
             if index % STEP == 0 {
                 check_cancel(self.control.cancel)?;
             }
-            orders.write(index, &mut order);
-            sums.multiply(self.control.tier, &self.factors, &self.columns, &order);
+            let order = orders.get(index);
+            sums.multiply(self.control.tier, &self.factors, &self.columns, order);
             let most = limits.compare(self.control.tier, &sums, |limits, tile, lane| {
-                self.open(&order, limits, tile, lane, &mut found);
+                self.open(order, limits, tile, lane, &mut found);
             });
-            self.family(f64::from(most), &order, &sums, &mut found);
+            self.family(f64::from(most), order, &sums, &mut found);
         }
         limits.counts(|row, column, count| found.exceeding[row * self.n_b + column] += count);
         Ok(found)

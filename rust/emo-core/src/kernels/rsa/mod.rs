@@ -16,7 +16,6 @@ pub mod dissimilarity;
 pub mod exact;
 pub mod grid;
 pub mod permutations;
-pub mod philox;
 mod sampled;
 pub mod screen;
 pub mod statistic;

@@ -8,13 +8,15 @@
 //! 2^64 mod P is passed over, so that no value is favoured. (N. Brackett-Rozinsky and D. Lemire,
 //! Batched ranged random integer generation, 2024.)
 
-use super::philox::{Block, blocks};
 use crate::error::{Error, Result};
+use crate::kernels::philox::{Blocks, blocks, whole};
+use crate::kernels::simd::Tier;
+use crate::kernels::simd::draws::{self, Group, LANES};
 use crate::scan::{Control, check_cancel};
 
 /// Largest product of the bounds that share a word.
 const LARGEST: u64 = 1 << 40;
-/// Blocks that are made together: the first ones of neighbours, the later ones of a permutation.
+/// Blocks of a permutation that are made together, where it is drawn by itself.
 const TOGETHER: usize = 4;
 
 /// Where the permutations of a test come from.
@@ -41,12 +43,12 @@ impl Source {
         }
     }
 
-    /// A maker of these permutations.
+    /// A maker of these permutations of n conditions, at most 2^16.
     #[must_use]
-    pub fn orders(self, n: usize) -> Orders {
+    pub fn orders(self, tier: Tier, n: usize) -> Orders {
         match self {
-            Self::Random { seed, .. } => Orders::Random(Shuffler::new(n, seed, 0)),
-            Self::All => Orders::All,
+            Self::Random { seed, .. } => Orders::Random(Shuffler::new(tier, n, seed, 0)),
+            Self::All => Orders::All(vec![0; n]),
         }
     }
 }
@@ -56,17 +58,20 @@ impl Source {
 pub enum Orders {
     /// Random ones.
     Random(Shuffler),
-    /// All but the identity in the order of words.
-    All,
+    /// All but the identity in the order of words; the last one asked for.
+    All(Vec<u16>),
 }
 
 impl Orders {
-    /// Write permutation `index`; fastest when they are asked for in order.
+    /// Permutation `index`; fastest when they are asked for in order.
     #[inline]
-    pub fn write(&mut self, index: u64, order: &mut [u16]) {
+    pub fn get(&mut self, index: u64) -> &[u16] {
         match self {
-            Self::Random(shuffler) => shuffler.write(index, order),
-            Self::All => unrank(index + 1, order),
+            Self::Random(shuffler) => shuffler.get(index),
+            Self::All(order) => {
+                unrank(index + 1, order);
+                order
+            }
         }
     }
 }
@@ -81,91 +86,126 @@ pub fn factorial(n: usize) -> u64 {
     (1..=n as u64).fold(1, u64::saturating_mul)
 }
 
-/// Bounds that share a word.
-#[derive(Clone, Copy, Debug)]
-struct Group {
-    most: u32,
-    least: u32,
-    product: u64,
-    /// 2^64 mod `product`: words that leave less are passed over.
-    too_little: u64,
-}
-
-/// Makes the random permutations of one stream.
+/// Makes the random permutations of one stream, as many at once as the vectors draw.
 #[derive(Clone, Debug)]
 pub struct Shuffler {
+    tier: Tier,
+    n: usize,
     seed: u64,
     stream: u64,
     groups: Vec<Group>,
-    /// As far as 16 bits reach.
-    identity: Vec<u16>,
-    /// First blocks of neighbouring permutations, from index `ahead_from` on.
-    ahead: [Block; TOGETHER],
-    ahead_from: u64,
+    /// Permutations `from` to `from + LANES - 1`, one after the other, and what they exchange.
+    orders: Vec<u16>,
+    from: u64,
+    others: Vec<[u16; LANES]>,
 }
 
 impl Shuffler {
-    /// For permutations of n.
+    /// For permutations of n, at most 2^16.
     #[must_use]
-    pub fn new(n: usize, seed: u64, stream: u64) -> Self {
-        let mut groups: Vec<Group> = Vec::new();
-        for bound in (2..=n as u32).rev() {
-            match groups.last_mut() {
-                Some(group) if group.product * u64::from(bound) <= LARGEST => {
-                    group.least = bound;
-                    group.product *= u64::from(bound);
-                }
-                _ => groups.push(Group {
-                    most: bound,
-                    least: bound,
-                    product: u64::from(bound),
-                    too_little: 0,
-                }),
-            }
-        }
-        for group in &mut groups {
-            group.too_little = group.product.wrapping_neg() % group.product;
-        }
-        let identity = (0..=u16::MAX).take(n).collect();
-        let (ahead, ahead_from) = ([[0; 4]; TOGETHER], u64::MAX);
-        Self { seed, stream, groups, identity, ahead, ahead_from }
+    pub fn new(tier: Tier, n: usize, seed: u64, stream: u64) -> Self {
+        let (orders, others) = (vec![0; n * LANES], vec![[0; LANES]; n]);
+        Self { tier, n, seed, stream, groups: groups(n), orders, from: u64::MAX, others }
     }
 
-    /// Write permutation `index` over `order`, which has n places, at most 2^16.
+    /// Permutation `index`; fastest when they are asked for in order.
     #[inline]
-    pub fn write(&mut self, index: u64, order: &mut [u16]) {
-        order.copy_from_slice(&self.identity);
-        self.shuffle(index, order);
+    pub fn get(&mut self, index: u64) -> &[u16] {
+        let lane = index % LANES as u64;
+        if self.from != index - lane {
+            self.draw(index - lane);
+        }
+        &self.orders[lane as usize * self.n..][..self.n]
     }
 
-    /// Bring n items into the order of permutation `index`.
-    #[inline]
-    pub fn shuffle<T>(&mut self, index: u64, order: &mut [T]) {
-        let mut words = self.words(index);
-        for group in &self.groups {
-            let mut word = words.next();
-            while word.wrapping_mul(group.product) < group.too_little {
-                word = words.next();
+    fn draw(&mut self, from: u64) {
+        let (n, stream) = (self.n, (self.seed, self.stream, from));
+        let odd = draws::draw(self.tier, stream, &self.groups, &mut self.others);
+        self.orders.chunks_exact_mut(n.max(1)).for_each(identity);
+        // One exchange of each in turn: they do not wait for one another.
+        for (place, others) in self.others.iter().enumerate().rev() {
+            for (order, other) in self.orders.chunks_exact_mut(n).zip(others) {
+                order.swap(place, usize::from(*other));
             }
-            for bound in (group.least..=group.most).rev() {
-                let wide = u128::from(word) * u128::from(bound);
-                order.swap(bound as usize - 1, (wide >> 64) as usize);
-                word = wide as u64;
+        }
+        for (lane, order) in self.orders.chunks_exact_mut(n.max(1)).enumerate() {
+            if odd[lane] {
+                identity(order);
+                shuffle(&self.groups, (self.seed, self.stream, from + lane as u64), order);
             }
+        }
+        self.from = from;
+    }
+}
+
+fn identity(order: &mut [u16]) {
+    for (place, slot) in order.iter_mut().enumerate() {
+        *slot = place as u16;
+    }
+}
+
+fn groups(n: usize) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for bound in (2..=n as u32).rev() {
+        match groups.last_mut() {
+            Some(group) if group.product * u64::from(bound) <= LARGEST => {
+                group.least = bound;
+                group.product *= u64::from(bound);
+            }
+            _ => groups.push(Group {
+                most: bound,
+                least: bound,
+                product: u64::from(bound),
+                too_little: 0,
+            }),
         }
     }
+    for group in &mut groups {
+        group.too_little = group.product.wrapping_neg() % group.product;
+    }
+    groups
+}
 
-    #[inline]
-    fn words(&mut self, index: u64) -> Words {
-        let together = TOGETHER as u64;
-        if self.ahead_from != index / together * together {
-            self.ahead_from = index / together * together;
-            let counter = |at| [1, self.stream, self.ahead_from + at as u64, 0];
-            self.ahead = blocks(self.seed, std::array::from_fn(counter));
+/// Bring n items into the order of one permutation of a stream.
+fn shuffle<T>(groups: &[Group], stream: (u64, u64, u64), order: &mut [T]) {
+    let mut words = Words::new(stream);
+    for group in groups {
+        let mut word = words.next();
+        while word.wrapping_mul(group.product) < group.too_little {
+            word = words.next();
         }
-        let mut ready = [[0; 4]; TOGETHER];
-        ready[0] = self.ahead[(index - self.ahead_from) as usize];
-        Words { seed: self.seed, last: [1, self.stream, index, 0], ready, used: 0, held: 4 }
+        for bound in (group.least..=group.most).rev() {
+            let [left, other] = whole(word, u64::from(bound));
+            order.swap(bound as usize - 1, other as usize);
+            word = left;
+        }
+    }
+}
+
+/// Words of one permutation.
+struct Words {
+    seed: u64,
+    /// Counters of the blocks that come next.
+    counters: Blocks<TOGETHER>,
+    ready: Blocks<TOGETHER>,
+    used: usize,
+}
+
+impl Words {
+    fn new((seed, stream, index): (u64, u64, u64)) -> Self {
+        let block = std::array::from_fn(|at| 1 + at as u64);
+        let counters = [block, [stream; TOGETHER], [index; TOGETHER], [0; TOGETHER]];
+        Self { seed, counters, ready: counters, used: 4 * TOGETHER }
+    }
+
+    fn next(&mut self) -> u64 {
+        if self.used == 4 * TOGETHER {
+            self.ready = blocks(self.seed, self.counters, whole);
+            self.counters[0].iter_mut().for_each(|block| *block += TOGETHER as u64);
+            self.used = 0;
+        }
+        self.used += 1;
+        self.ready[(self.used - 1) % 4][(self.used - 1) / 4]
     }
 }
 
@@ -184,58 +224,51 @@ pub fn random(
         let message = format!("{count} permutations of {n} items are too many to hold");
         Error::usage(message).hint(format!("the limit is {MAX_PLACES} places in all"))
     })?;
-    let mut orders = vec![0; places];
-    let mut shuffler = Shuffler::new(n, seed, stream);
+    let (mut orders, groups) = (vec![0; places], groups(n));
     for (index, order) in orders.chunks_exact_mut(n.max(1)).enumerate() {
         check_cancel(control.cancel)?;
         for (place, slot) in order.iter_mut().enumerate() {
             *slot = place as u32;
         }
-        shuffler.shuffle(index as u64, order);
+        shuffle(&groups, (seed, stream, index as u64), order);
     }
     Ok(orders)
-}
-
-/// Words of one permutation.
-struct Words {
-    seed: u64,
-    /// Counter of the last block that is ready.
-    last: Block,
-    ready: [Block; TOGETHER],
-    used: usize,
-    held: usize,
-}
-
-impl Words {
-    #[inline(always)]
-    fn next(&mut self) -> u64 {
-        if self.used == self.held {
-            self.refill();
-        }
-        self.used += 1;
-        self.ready.as_flattened()[self.used - 1]
-    }
-
-    fn refill(&mut self) {
-        let [block, stream, index, zero] = self.last;
-        let counter = |at| [block + 1 + at as u64, stream, index, zero];
-        self.ready = blocks(self.seed, std::array::from_fn(counter));
-        self.last[0] += TOGETHER as u64;
-        (self.used, self.held) = (0, 4 * TOGETHER);
-    }
 }
 
 /// Permutation `rank` in the order of words; 0 is the identity.
 pub fn unrank(rank: u64, order: &mut [u16]) {
     let n = order.len();
-    for (place, slot) in order.iter_mut().enumerate() {
-        *slot = place as u16;
-    }
+    identity(order);
     let mut rest = rank;
     for place in 0..n {
         let weight = factorial(n - 1 - place);
         let ahead = (rest / weight) as usize;
         rest %= weight;
         order[place..=(place + ahead).min(n - 1)].rotate_right(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_passed_over_alike_by_all_tiers() {
+        for n in [2, 30, 75, 171] {
+            let mut groups = groups(n);
+            for (at, group) in groups.iter_mut().enumerate() {
+                group.too_little = [1 << 62, 0, 1 << 58][at % 3];
+            }
+            for tier in Tier::available_tiers() {
+                let mut shuffler = Shuffler::new(tier, n, 5, 2);
+                shuffler.groups.clone_from(&groups);
+                for index in (0..100).chain(u64::MAX - 100..=u64::MAX) {
+                    let mut alone = vec![0; n];
+                    identity(&mut alone);
+                    shuffle(&groups, (5, 2, index), &mut alone);
+                    assert_eq!(shuffler.get(index), alone, "{n}, {index}, {}", tier.name());
+                }
+            }
+        }
     }
 }

@@ -70,21 +70,21 @@ impl<C: Cell> Work<'_, C> {
     fn range(&mut self, begin: u64, end: u64) -> Result<Tally> {
         let n = self.pair.a.n();
         let (mut tally, mut cut) = (Tally::default(), i64::MIN);
-        let (mut order, mut places) = (vec![0; n], self.product.places());
-        let mut orders = self.source.orders(n);
+        let mut places = self.product.places();
+        let mut orders = self.source.orders(self.control.tier, n);
         for index in begin..end {
             if index % STEP == 0 {
                 check_cancel(self.control.cancel)?;
             }
-            orders.write(index, &mut order);
-            places.set(&order);
+            let order = orders.get(index);
+            places.set(order);
             let sum = self.product.sum(&places);
             self.sum += i128::from(sum);
             let sized = if self.pair.two_sided { sum.abs() } else { sum };
             let open = sized >= self.screen.open && sized <= self.screen.sure;
             tally.exceeding += u64::from(sized > self.screen.sure);
             if open || sized > cut {
-                let verdict = self.pair.judge(&order);
+                let verdict = self.pair.judge(order);
                 tally.exceeding += u64::from(open && verdict.exceeds);
                 tally.ties += u64::from(open && verdict.tie);
                 tally.largest = tally.largest.max(verdict.r);

@@ -13,6 +13,7 @@ pub mod centred;
 pub mod columns;
 pub mod distances;
 pub mod dots;
+pub mod draws;
 pub mod outer;
 pub mod panels;
 pub mod permuted;

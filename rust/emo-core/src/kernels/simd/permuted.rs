@@ -12,8 +12,10 @@ use super::{Tier, dispatch};
 /// Columns of a block.
 pub(super) const LANES: usize = 16;
 /// Columns of a table.
+#[cfg(target_arch = "x86_64")]
 pub(super) const WIDE: usize = 32;
 /// Most conditions whose rows are looked up as tables.
+#[cfg(target_arch = "x86_64")]
 const MOST_IN_TABLES: usize = 256;
 
 /// Sixteen neighbours of a row, aligned for the vector loads.
@@ -22,6 +24,7 @@ const MOST_IN_TABLES: usize = 256;
 pub(super) struct Block(pub(super) [i16; LANES]);
 
 /// Thirty-two neighbours of a row, aligned for the vector loads.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub(super) struct Table(pub(super) [i16; WIDE]);
@@ -168,6 +171,7 @@ fn twice(tier: Tier, a: &[Block], b: &[Block], n: usize, rows: &[u16], starts: &
         // and no place above n - 1.
         return unsafe { x86::permuted::product(a, b, n, rows, starts) };
     }
+    let _ = starts;
     dispatch!(tier, plain(
         a: &[Block] = a, b: &[Block] = b, n: usize = n, rows: &[u16] = rows
     ) -> i64)
