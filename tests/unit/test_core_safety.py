@@ -173,7 +173,6 @@ def test_the_pool_keeps_to_the_affinity_unless_told(
     (path,), _, _ = write_store(tmp_path, np.ones((40, 10)), "F32")
     script = f"""
 import os, time
-from collections.abc import Callable
 from pathlib import Path
 import numpy as np
 from emo import _core

@@ -317,7 +317,11 @@ def _index_arrays(
 
 
 def _publish(path: Path, data: bytes) -> None:
-    if not path.is_file() or path.read_bytes() != data:
+    try:
+        there = path.read_bytes() == data
+    except OSError:  # not there, or not to be read: writing puts it right or says why not
+        there = False
+    if not there:
         write_bytes(path, data)
     _sync_folder(path.parent)
 

@@ -67,7 +67,7 @@ fn drawn(
     others: &mut [[u16; LANES]],
     multiply: impl Fn(u64, u64) -> [u64; 2] + Copy,
 ) -> [bool; LANES] {
-    let mut odd = [false; LANES];
+    let mut redo = [false; LANES];
     let indices = std::array::from_fn(|lane| first.wrapping_add(lane as u64));
     for (block, groups) in groups.chunks(4).enumerate() {
         let counters = [[1 + block as u64; LANES], [stream; LANES], indices, [0; LANES]];
@@ -82,9 +82,9 @@ fn drawn(
                 }
             }
             for lane in 0..LANES {
-                odd[lane] |= words[lane] < group.too_little;
+                redo[lane] |= words[lane] < group.too_little;
             }
         }
     }
-    odd
+    redo
 }
